@@ -1,0 +1,222 @@
+/**
+ * The seam between the pool and the kernels (native, FFI, fake). The pool knows this file and nothing below it.
+ *
+ * A method that takes several items answers with one {@link Result} per item, in order: a failed item is a
+ * `TapPoolError` in its place and does not stop the others. A method about one link rejects.
+ */
+import type { TapPoolError } from '../errors.js';
+
+export type Result<T> = T | TapPoolError;
+
+/** Bridge port flags, as `ip link set dev NAME type bridge_slave …` takes them. */
+export interface BridgePortFlags {
+  /** Isolated ports cannot exchange frames with each other, only with ports that are not. Kernel default: false. */
+  isolated?: boolean;
+  /** Learn the source addresses of received frames. Kernel default: true. */
+  learning?: boolean;
+  /** Flood frames with an unknown unicast destination to this port. Kernel default: true. */
+  flood?: boolean;
+  /** Flood multicast to this port. Kernel default: true. */
+  multicastFlood?: boolean;
+  /** Flood broadcast to this port. Kernel default: true. */
+  broadcastFlood?: boolean;
+  /** Answer ARP and neighbour solicitations on behalf of known neighbours. Kernel default: false. */
+  neighSuppress?: boolean;
+  /** Send frames back out of the port they came from. Kernel default: false. */
+  hairpin?: boolean;
+  /** Drop STP packets from this port (BPDU guard). Kernel default: false. */
+  guard?: boolean;
+}
+
+/** Who may open the TAP without CAP_NET_ADMIN: TUNSETOWNER and TUNSETGROUP. With both set, both must match. */
+export interface TapOwner {
+  uid?: number;
+  gid?: number;
+}
+
+/** What a new TAP is to be. Everything is in place before the TAP outlives its maker. */
+export interface TapSpec {
+  /** 1 to 15 bytes; see `validateLinkName`. */
+  name: string;
+  /** IFLA_IFALIAS, at most 255 bytes of UTF-8. @default none */
+  alias?: string;
+  /** Host-side MAC address `xx:xx:xx:xx:xx:xx`. @default a random locally administered one that starts with `fe` */
+  mac?: string;
+  owner?: TapOwner;
+  /** 68 to 65521 bytes. @default 1500 */
+  mtu?: number;
+  /** Packets. @default 1000 */
+  txQueueLength?: number;
+  /** IFF_VNET_HDR: frames carry a `virtio_net_hdr`. @default true */
+  vnetHeader?: boolean;
+  /** IFF_MULTI_QUEUE. Firecracker refuses such a TAP. @default false */
+  multiQueue?: boolean;
+  /** Set IFF_UP. @default true */
+  up?: boolean;
+  /** false: no IPv6 address generation (IN6_ADDR_GEN_MODE_NONE), so that an idle TAP stays silent. @default false */
+  ipv6?: boolean;
+  /** ifindex of the bridge to join. @default none */
+  master?: number;
+  /** Flags of the bridge port; needs `master`. */
+  port?: BridgePortFlags;
+}
+
+/** A TAP that was created. */
+export interface Tap {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly mac: string;
+}
+
+/** What the kernel tells of one link (RTM_NEWLINK). */
+export interface Link {
+  readonly ifindex: number;
+  readonly name: string;
+  /** IFLA_INFO_KIND: `'tun'` for TUN and TAP alike, `'bridge'`, …; undefined for e.g. loopback. */
+  readonly kind?: string;
+  readonly mac?: string;
+  readonly mtu: number;
+  readonly txQueueLength: number;
+  /** IFF_UP. */
+  readonly up: boolean;
+  /** IFLA_CARRIER: true while something is attached and has not switched the carrier off. */
+  readonly carrier: boolean;
+  /** All interface flags (`IFF_*`). */
+  readonly flags: number;
+  /** ifindex of the master, e.g. of the bridge. */
+  readonly master?: number;
+  /** IFLA_GROUP. */
+  readonly group: number;
+  readonly alias?: string;
+  readonly altNames: readonly string[];
+  readonly promiscuity: number;
+  /** IFLA_INET6_ADDR_GEN_MODE: 0 eui64, 1 none, 2 stable-privacy, 3 random; undefined where IPv6 is off. */
+  readonly addrGenMode?: number;
+  /** Of kind `tun` only. */
+  readonly tun?: TunInfo;
+  /** Of a bridge port only: the flags in force. */
+  readonly port?: Required<BridgePortFlags>;
+}
+
+/** IFLA_INFO_DATA of a TUN or TAP. */
+export interface TunInfo {
+  readonly type: 'tun' | 'tap';
+  readonly owner?: number;
+  readonly group?: number;
+  readonly packetInfo: boolean;
+  readonly vnetHeader: boolean;
+  readonly persist: boolean;
+  readonly multiQueue: boolean;
+  /** Attached queues; the kernel tells only for multi-queue TAPs. */
+  readonly queues?: number;
+  /** Attached but disabled queues; the kernel tells only for multi-queue TAPs. */
+  readonly disabledQueues?: number;
+}
+
+export interface LinkList {
+  readonly links: Link[];
+  /** The kernel changed the list while it was read (NLM_F_DUMP_INTR), on every one of a bounded number of tries. */
+  readonly interrupted: boolean;
+}
+
+/** A change of one link. What is left out stays as it is. */
+export interface LinkChange {
+  name?: string;
+  up?: boolean;
+  /** ifindex of the new master; 0 leaves the present one. */
+  master?: number;
+  mac?: string;
+  mtu?: number;
+  txQueueLength?: number;
+  /** IFLA_IFALIAS; the empty string clears it. */
+  alias?: string;
+  group?: number;
+  /** false: IN6_ADDR_GEN_MODE_NONE; true: EUI64. */
+  ipv6?: boolean;
+  port?: BridgePortFlags;
+}
+
+export interface RemoveTarget {
+  readonly ifindex: number;
+  /** The alias that the link must bear; one that bears another is left alone with `ERR_TAP_NOT_OWNED`. */
+  readonly alias?: string;
+  /** Delete although a process holds the TAP: its guest loses its network without notice. @default false */
+  readonly force?: boolean;
+}
+
+export interface BridgeOptions {
+  /** @default the kernel's: random, then that of the numerically lowest port */
+  mac?: string;
+  /** @default 1500 */
+  mtu?: number;
+  /** @default true */
+  up?: boolean;
+  alias?: string;
+  /** false: no IPv6 address generation. @default false */
+  ipv6?: boolean;
+}
+
+export type LinkRef = { readonly ifindex: number } | { readonly name: string };
+
+export interface OperationOptions {
+  /** Gives up what has not reached the kernel yet; what has is completed. */
+  signal?: AbortSignal | undefined;
+  /** Ahead of what already waits (a launcher waits for this TAP). @default false */
+  urgent?: boolean | undefined;
+}
+
+export interface TapKernel {
+  /** `'native'`, `'ffi'`, `'fake'`, or the name of your own. */
+  readonly name: string;
+
+  /**
+   * Creates TAPs, each as a transaction: a failure at any step leaves nothing of that TAP.
+   * Equivalent to `ip tuntap add` and `ip link set …`, with IFF_TUN_EXCL.
+   *
+   * Per item: `ERR_TAP_INVALID_NAME`, `ERR_TAP_INVALID_OPTION`, `ERR_TAP_EXISTS`, `ERR_TAP_BRIDGE_FULL`,
+   * `ERR_TAP_BRIDGE_NOT_FOUND` (dead `master`), `ERR_TAP_NOT_A_BRIDGE`, `ERR_TAP_NO_TUN`, `ERR_TAP_PERMISSION`,
+   * `ERR_TAP_NETNS`, `ERR_TAP_DEADLINE`, `ERR_TAP_ABORTED`, `ERR_TAP_CLOSED`, `ERR_TAP_KERNEL`.
+   */
+  createTaps(specs: readonly TapSpec[], options?: OperationOptions): Promise<Result<Tap>[]>;
+
+  /**
+   * Deletes TAPs by ifindex, after the alias was checked and nobody was found to hold them. Equivalent to
+   * `ip link delete`, many for about the price of one.
+   *
+   * Per item: `true`, or `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, `ERR_TAP_HELD`, `ERR_TAP_WRONG_KIND` (not a
+   * TAP), …
+   */
+  removeTaps(targets: readonly RemoveTarget[], options?: OperationOptions): Promise<Result<true>[]>;
+
+  /** Reads one link; undefined if there is none. Takes no RTNL lock. Equivalent to `ip -d link show`. */
+  getLink(ref: LinkRef, options?: OperationOptions): Promise<Link | undefined>;
+
+  /** Reads all links, or all of one kind. Equivalent to `ip -d link show [type KIND]`. */
+  listLinks(filter?: { kind?: string }, options?: OperationOptions): Promise<LinkList>;
+
+  /**
+   * Changes one link. Not a transaction (the kernel's is none): after an error re-read the link.
+   * Equivalent to `ip link set`.
+   *
+   * With `expect.alias`, a link that bears another alias is left alone with `ERR_TAP_NOT_OWNED`.
+   */
+  setLink(
+    ifindex: number,
+    change: LinkChange,
+    options?: OperationOptions & { expect?: { alias: string } },
+  ): Promise<void>;
+
+  /** Equivalent to `ip link add NAME type bridge` and `ip link set NAME up`. `ERR_TAP_EXISTS` if the name is taken. */
+  createBridge(name: string, options?: BridgeOptions): Promise<Link>;
+
+  /** Equivalent to `ip link delete NAME type bridge`; its ports live on. `ERR_TAP_NOT_A_BRIDGE` for another kind. */
+  deleteBridge(name: string): Promise<void>;
+
+  /**
+   * Process ids that hold the TAP open, as far as this process may see them (`/proc/PID/fdinfo`, line `iff:`).
+   */
+  findHolders(names: readonly string[]): Promise<Map<string, number[]>>;
+
+  /** Waits for what is in flight and frees threads and sockets; later calls fail with `ERR_TAP_CLOSED`. Idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,89 @@
+/**
+ * Programs: the only thing that a kernel runner (native, FFI) knows how to do. A program is a list of steps,
+ * written here in TypeScript; the runner moves the bytes and reports errnos. Policy stands above, in linux/.
+ *
+ * The rule of failure: every step names a slot, which holds at most one file descriptor. A failed step of slot 0
+ * ends the program. A failed step of another slot closes that slot's descriptor, and later steps of that slot are
+ * skipped; the program goes on. When a program ends, however it ends, all its descriptors are closed.
+ */
+
+/** Opens `path` (O_RDWR | O_CLOEXEC | O_NONBLOCK) into the slot. */
+export interface OpenStep {
+  readonly op: 'open';
+  readonly slot: number;
+  readonly path: string;
+}
+
+/** `ioctl(slot, request, value)`: the argument is the int itself. */
+export interface IoctlValueStep {
+  readonly op: 'ioctl-value';
+  readonly slot: number;
+  readonly request: number;
+  readonly value: number;
+}
+
+/** `ioctl(slot, request, &buffer)`: the buffer is handed in, and its contents afterwards are an output of the step. */
+export interface IoctlBufferStep {
+  readonly op: 'ioctl-buffer';
+  readonly slot: number;
+  readonly request: number;
+  readonly buffer: Uint8Array;
+}
+
+/**
+ * Sends one or more whole netlink messages (at most 64, together below 128 KiB) in one datagram and waits until
+ * each is finished: by its acknowledgement (set NLM_F_ACK on every message), its error, or NLMSG_DONE for a dump
+ * (NLM_F_DUMP; alone in its step). The runner fills nlmsg_seq (start, start + 1, …) and nlmsg_pid. The step fails
+ * with the errno of the first message that failed, though all of them were processed. Output: all replies as they
+ * came, one behind the other, less acknowledgements of success without attributes; nlmsg_seq of each reply is
+ * replaced by the index of its request in the step (0, 1, …).
+ */
+export interface NetlinkStep {
+  readonly op: 'netlink';
+  readonly slot: number;
+  readonly messages: Uint8Array;
+}
+
+/** Closes the slot's descriptor, if it has one. */
+export interface CloseStep {
+  readonly op: 'close';
+  readonly slot: number;
+}
+
+export type Step = OpenStep | IoctlValueStep | IoctlBufferStep | NetlinkStep | CloseStep;
+export type Program = readonly Step[];
+
+/** What one step reported: an errno (positive; 0 for success) and, of some steps, output. */
+export interface StepReport {
+  /** Index of the step in its program. */
+  readonly step: number;
+  readonly errno: number;
+  readonly output: Uint8Array;
+}
+
+/** The reports of the steps that failed or have output, in order. An empty list is plain success. */
+export type ProgramResult = readonly StepReport[];
+
+/** Where the runner itself failed: the lane could not start (and why), or was closed. */
+export interface RunnerFailure {
+  readonly phase: 'open netns' | 'setns' | 'socket' | 'bind' | 'thread' | 'aborted' | 'closed';
+  readonly errno: number;
+}
+
+export type Lane = 'build' | 'reap';
+
+export interface ProgramRunner {
+  readonly name: string;
+  /**
+   * Runs the programs one after the other on the lane's own thread, in order; programs of an urgent call go ahead
+   * of those that wait. One answer per program, in order. Never rejects. An aborted signal gives up the programs
+   * that have not been handed to the thread.
+   */
+  run(
+    lane: Lane,
+    programs: readonly Program[],
+    options?: { urgent?: boolean | undefined; signal?: AbortSignal | undefined },
+  ): Promise<(ProgramResult | RunnerFailure)[]>;
+  /** Refuses new programs, runs those that wait, ends the threads. Idempotent. */
+  close(): Promise<void>;
+}
