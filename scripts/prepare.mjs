@@ -1,0 +1,37 @@
+// Makes a fresh clone ready: installs what package-lock.json names and builds, each only when needed.
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+export function run(command, args, options = {}) {
+  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (error) throw error;
+  return signal ? 1 : (status ?? 1);
+}
+
+function must(command, args) {
+  const status = run(command, args);
+  if (status !== 0) process.exit(status);
+}
+
+function installed() {
+  const mark = `${root}/node_modules/.package-lock.json`;
+  return existsSync(mark) && statSync(mark).mtimeMs >= statSync(`${root}/package-lock.json`).mtimeMs;
+}
+
+export function install() {
+  if (installed()) return;
+  // --ignore-scripts: `npm ci` would otherwise run node-gyp for the root binding.gyp; build() does that itself.
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+  const npm = process.env.npm_execpath;
+  if (npm) must(process.execPath, [npm, ...args]);
+  else must('npm', args);
+}
+
+export function build() {
+  install();
+  must(process.execPath, ['scripts/build-native.mjs']);
+  must(process.execPath, ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.json', 'test/tsconfig.json']);
+}
