@@ -24,6 +24,12 @@ export const TAP_MTU_MAXIMUM = 65521;
 /** Bytes: ETH_MAX_MTU, the most that a bridge takes. */
 export const MTU_MAXIMUM = 65535;
 
+/**
+ * Packets. With a longer queue the ring is larger than the kernel can allocate (KMALLOC_MAX_SIZE, 4 MiB of pointers):
+ * an open TAP refuses it with EPERM, and one that nobody holds takes it and can then never be opened again (ENOMEM).
+ */
+export const TX_QUEUE_MAXIMUM = 524_288;
+
 /** The keys of {@link BridgePortFlags}. */
 export const BRIDGE_PORT_FLAGS = [
   'isolated',
@@ -171,7 +177,7 @@ export function validateTapSpec(spec: TapSpec): TapSpec {
     if (owner.gid !== undefined) integer(owner.gid, 'owner.gid', 0, ID_MAXIMUM);
   }
   if (spec.mtu !== undefined) integer(spec.mtu, 'mtu', MTU_MINIMUM, TAP_MTU_MAXIMUM);
-  if (spec.txQueueLength !== undefined) integer(spec.txQueueLength, 'txQueueLength', 0, INT_MAXIMUM);
+  if (spec.txQueueLength !== undefined) integer(spec.txQueueLength, 'txQueueLength', 0, TX_QUEUE_MAXIMUM);
   if (spec.vnetHeader !== undefined) boolean(spec.vnetHeader, 'vnetHeader');
   if (spec.multiQueue !== undefined) boolean(spec.multiQueue, 'multiQueue');
   if (spec.up !== undefined) boolean(spec.up, 'up');
@@ -198,7 +204,7 @@ export function validateLinkChange(change: LinkChange): LinkChange {
   if (change.master !== undefined) integer(change.master, 'master', 0, INT_MAXIMUM);
   if (change.mac !== undefined) validateMac(change.mac);
   if (change.mtu !== undefined) integer(change.mtu, 'mtu', MTU_MINIMUM, MTU_MAXIMUM);
-  if (change.txQueueLength !== undefined) integer(change.txQueueLength, 'txQueueLength', 0, INT_MAXIMUM);
+  if (change.txQueueLength !== undefined) integer(change.txQueueLength, 'txQueueLength', 0, TX_QUEUE_MAXIMUM);
   if (change.alias !== undefined) validateAlias(change.alias);
   if (change.group !== undefined) integer(change.group, 'group', 0, UINT_MAXIMUM);
   if (change.ipv6 !== undefined) boolean(change.ipv6, 'ipv6');
