@@ -1,0 +1,32 @@
+/**
+ * The rtnetlink codec: link messages of linux/rtnetlink.h and linux/if_link.h as pure functions over bytes. No input
+ * or output, no policy.
+ */
+export * from './constants.js';
+export { HOST_BYTE_ORDER, type ByteOrder } from './byte-order.js';
+export { concatMessages, decodeMessages, encodeMessage, type NetlinkMessage } from './message.js';
+export { AttributeReader, decodeAttributes, encodeAttributes, type Attribute } from './attribute.js';
+export { AttributeWriter } from './attribute-writer.js';
+export { decodeAck, type Ack, type AckPolicy } from './error.js';
+export { errnoName } from './errno.js';
+export { formatMac, parseMac } from './mac.js';
+export type { BridgePort } from './bridge-port.js';
+export {
+  decodeLink,
+  decodeLinkMessage,
+  encodeLinkMessage,
+  type LinkInfo,
+  type LinkMessage,
+  type TunLink,
+} from './link.js';
+export {
+  createBridge,
+  deleteByGroup,
+  deleteByIndex,
+  dumpLinks,
+  getLink,
+  newLink,
+  setBridgePort,
+  type BridgeAttributes,
+  type LinkAttributes,
+} from './requests.js';
