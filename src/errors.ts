@@ -23,6 +23,8 @@ export interface TapErrorCodes {
   ERR_TAP_HELD: never;
   /** The link does not bear the ownership stamp that was expected, so it was left alone. */
   ERR_TAP_NOT_OWNED: never;
+  /** The TAP carries something of its last tenant that could not be removed; it is not used again. */
+  ERR_TAP_RESIDUE: never;
   /** The TAP is not leased from this pool. */
   ERR_TAP_NOT_LEASED: never;
   /** The lease was already released; nothing was changed. */

@@ -144,6 +144,15 @@ export interface RemoveTarget {
   readonly force?: boolean;
 }
 
+/** A TAP that is to be as it was when it was created. */
+export interface RecycleTarget {
+  readonly ifindex: number;
+  /** The alias that it must bear now; one that bears another is left alone with `ERR_TAP_NOT_OWNED`. */
+  readonly alias: string;
+  /** What it is to be: the name that it has, and an alias that may be a new one. */
+  readonly spec: TapSpec & { readonly alias: string; readonly mac: string };
+}
+
 export interface BridgeOptions {
   /** @default the kernel's: random, then that of the numerically lowest port */
   mac?: string;
@@ -187,6 +196,21 @@ export interface TapKernel {
    * TAP), …
    */
   removeTaps(targets: readonly RemoveTarget[], options?: OperationOptions): Promise<Result<true>[]>;
+
+  /**
+   * Makes used TAPs as good as new: proves that nobody holds them, resets what a tenant or the host may have left,
+   * and compares them with what they were created from.
+   *
+   * Per item: `true`, or `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, `ERR_TAP_HELD`, or `ERR_TAP_RESIDUE` for a TAP
+   * that is not to be used again.
+   */
+  recycleTaps(targets: readonly RecycleTarget[], options?: OperationOptions): Promise<Result<true>[]>;
+
+  /**
+   * Proves that TAPs can be created here, without creating one. Rejects with `ERR_TAP_NO_TUN`,
+   * `ERR_TAP_PERMISSION`, `ERR_TAP_NETNS` or `ERR_TAP_ADDON`.
+   */
+  check(): Promise<void>;
 
   /** Reads one link; undefined if there is none. Takes no RTNL lock. Equivalent to `ip -d link show`. */
   getLink(ref: LinkRef, options?: OperationOptions): Promise<Link | undefined>;

@@ -8,6 +8,7 @@ import type {
   BridgePortFlags,
   LinkChange,
   LinkRef,
+  RecycleTarget,
   RemoveTarget,
   TapOwner,
   TapSpec,
@@ -76,6 +77,8 @@ const TARGET_KEYS: ReadonlySet<string> = new Set([
   'alias',
   'force',
 ] satisfies (keyof RemoveTarget)[]);
+
+const RECYCLE_KEYS: ReadonlySet<string> = new Set(['ifindex', 'spec'] satisfies (keyof RecycleTarget)[]);
 
 /**
  * Accepts a name that the kernel takes exactly as it is, and returns it: 1 to 15 bytes of printable ASCII without
@@ -239,6 +242,21 @@ export function validateRemoveTarget(target: RemoveTarget): RemoveTarget {
   validateIfindex(target.ifindex);
   if (target.alias !== undefined) validateAlias(target.alias);
   if (target.force !== undefined) boolean(target.force, 'force');
+  return target;
+}
+
+/**
+ * Accepts what is to be recycled, and returns it.
+ *
+ * @throws TapPoolError `ERR_TAP_INVALID_ARGUMENT` for the index, otherwise as {@link validateTapSpec}
+ */
+export function validateRecycleTarget(target: RecycleTarget): RecycleTarget {
+  object(target, 'a recycling');
+  knownKeys(target, RECYCLE_KEYS, 'a recycling');
+  validateIfindex(target.ifindex);
+  validateTapSpec(target.spec);
+  validateAlias(target.spec.alias);
+  validateMac(target.spec.mac);
   return target;
 }
 

@@ -44,13 +44,26 @@ export interface NetlinkStep {
   readonly messages: Uint8Array;
 }
 
+/**
+ * Fails with ESTALE unless the first reply of the last netlink step carries each of these attributes, byte for byte,
+ * among its top-level ones. So a program goes on only with the link that it was written for.
+ */
+export interface ExpectStep {
+  readonly op: 'expect';
+  readonly slot: number;
+  /** Bytes of the family's fixed header, in front of the reply's attributes: 16 for ifinfomsg. */
+  readonly header: number;
+  /** Encoded attributes (struct rtattr), each aligned to 4 bytes. */
+  readonly attributes: Uint8Array;
+}
+
 /** Closes the slot's descriptor, if it has one. */
 export interface CloseStep {
   readonly op: 'close';
   readonly slot: number;
 }
 
-export type Step = OpenStep | IoctlValueStep | IoctlBufferStep | NetlinkStep | CloseStep;
+export type Step = OpenStep | IoctlValueStep | IoctlBufferStep | NetlinkStep | ExpectStep | CloseStep;
 export type Program = readonly Step[];
 
 /** What one step reported: an errno (positive; 0 for success) and, of some steps, output. */
@@ -66,7 +79,7 @@ export type ProgramResult = readonly StepReport[];
 
 /** Where the runner itself failed: the lane could not start (and why), or was closed. */
 export interface RunnerFailure {
-  readonly phase: 'open netns' | 'setns' | 'socket' | 'bind' | 'thread' | 'aborted' | 'closed';
+  readonly phase: 'open netns' | 'setns' | 'socket' | 'bind' | 'memory' | 'aborted' | 'closed';
   readonly errno: number;
 }
 

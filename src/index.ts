@@ -1,0 +1,9 @@
+/** `tap-pool`: a warm pool of Linux TAP interfaces. */
+export { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from './errors.js';
+export type { BridgePortFlags, TapKernel, TapOwner } from './kernel/kernel.js';
+export type { InitializeResult } from './pool/adoption.js';
+export { TapLease } from './pool/lease.js';
+export { isTapPoolName, parseTapPoolIndex } from './pool/names.js';
+export type { TapPoolLogger, TapPoolOptions } from './pool/options.js';
+export { TapPool, type AcquireOptions, type EnsureOptions, type TapPoolStats } from './pool/pool.js';
+export type { ReleaseOptions, ReleaseResult } from './pool/release.js';

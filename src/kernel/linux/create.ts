@@ -1,0 +1,98 @@
+/**
+ * Creating a TAP is a transaction: everything stands before TUNSETPERSIST, the last step. Until then the kernel
+ * undoes the whole TAP when the descriptor closes, so a crash or a failure at any step leaves nothing.
+ */
+import { randomBytes, randomInt } from 'node:crypto';
+import { newLink, setBridgePort, type LinkAttributes } from '../../rtnetlink/index.js';
+import type { TapSpec } from '../kernel.js';
+import type { Program, Step } from '../program.js';
+import {
+  getFeatures,
+  IFF_MULTI_QUEUE,
+  IFF_NO_PI,
+  IFF_TAP,
+  IFF_TUN_EXCL,
+  IFF_VNET_HDR,
+  openTun,
+  setIff,
+  setIfindex,
+  setValue,
+  TUNSETGROUP,
+  TUNSETOWNER,
+  TUNSETPERSIST,
+} from './tun.js';
+
+/** The flags with which the TAP is created, and with which it must be attached to again. */
+export function tapFlags({ vnetHeader = true, multiQueue = false }: Pick<TapSpec, 'vnetHeader' | 'multiQueue'>): number {
+  return IFF_TAP | IFF_NO_PI | (vnetHeader ? IFF_VNET_HDR : 0) | (multiQueue ? IFF_MULTI_QUEUE : 0);
+}
+
+export function createProgram(spec: TapSpec, ifindex: number, mac: string): Program {
+  const { name, alias, owner, mtu, txQueueLength, master, port, up = true, ipv6 = false } = spec;
+  const steps: Step[] = [
+    openTun(0),
+    // The index is chosen here, so that the configuration below can only ever reach this very device: a name could
+    // be taken away and given to another link between two steps.
+    setIfindex(0, ifindex),
+    setIff(0, name, tapFlags(spec) | IFF_TUN_EXCL),
+  ];
+  if (owner?.uid !== undefined) steps.push(setValue(0, TUNSETOWNER, owner.uid));
+  if (owner?.gid !== undefined) steps.push(setValue(0, TUNSETGROUP, owner.gid));
+
+  const attributes: LinkAttributes = { mac };
+  if (alias !== undefined) attributes.alias = alias;
+  if (mtu !== undefined) attributes.mtu = mtu;
+  if (txQueueLength !== undefined) attributes.txQueueLength = txQueueLength;
+  if (master !== undefined) attributes.master = master;
+  if (!ipv6) attributes.addrGenMode = 1;
+  // Port flags need a message of their own (with IFLA_MASTER the kernel answers EOPNOTSUPP), and must be in force
+  // before the port forwards its first frame: so IFF_UP goes with the last message.
+  if (up && !port) attributes.up = true;
+  steps.push({ op: 'netlink', slot: 0, messages: newLink(ifindex, attributes) });
+  if (port) steps.push({ op: 'netlink', slot: 0, messages: setBridgePort(ifindex, port, up ? { up: true } : {}) });
+
+  steps.push(setValue(0, TUNSETPERSIST, 1));
+  return steps;
+}
+
+/** Asks for the device and for the permission without making anything; the last step fails with ENODEV where all is well. */
+export function checkProgram(): Program {
+  return [
+    openTun(0),
+    getFeatures(0),
+    { op: 'netlink', slot: 0, messages: newLink(LAST_IFINDEX, { group: 0 }) },
+  ];
+}
+
+/** No link has it: the kernel counts up from 1, and `ifindexSource` ends below. */
+const LAST_IFINDEX = 0x7fff_ffff;
+
+/**
+ * A source of interface indexes: a random start per kernel object, far above the small numbers that the kernel
+ * gives by itself, then one after the other. An index that is taken makes TUNSETIFF fail with EBUSY.
+ */
+export function ifindexSource(): () => number {
+  const first = 1 << 20;
+  const count = 1 << 30;
+  let offset = randomInt(count);
+  return () => {
+    offset = (offset + 1) % count;
+    return first + offset;
+  };
+}
+
+/** Random bytes are dear by the call, so they are fetched for many addresses at once. */
+export function macSource(): () => string {
+  let pool = Buffer.alloc(0);
+  let used = 0;
+  return () => {
+    if (used + 5 > pool.length) {
+      pool = randomBytes(5 * 256);
+      used = 0;
+    }
+    const tail = pool.toString('hex', used, used + 5);
+    used += 5;
+    // fe: locally administered, and numerically above every guest's, so that a bridge never takes it for its own.
+    return `fe:${tail.slice(0, 2)}:${tail.slice(2, 4)}:${tail.slice(4, 6)}:${tail.slice(6, 8)}:${tail.slice(8, 10)}`;
+  };
+}

@@ -1,0 +1,262 @@
+/** `TapKernel` on Linux, over anything that can run programs: what native and FFI kernels have in common. */
+import { abortError, TapPoolError } from '../../errors.js';
+import {
+  createBridge as createBridgeRequest,
+  deleteByIndex,
+  dumpLinks,
+  getLink as getLinkRequest,
+  newLink,
+  setBridgePort,
+  type LinkAttributes,
+} from '../../rtnetlink/index.js';
+import type {
+  BridgeOptions,
+  Link,
+  LinkChange,
+  LinkList,
+  LinkRef,
+  OperationOptions,
+  RecycleTarget,
+  RemoveTarget,
+  Result,
+  Tap,
+  TapKernel,
+  TapSpec,
+} from '../kernel.js';
+import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
+import type { Lane, Program, ProgramResult, ProgramRunner } from '../program.js';
+import { checkProgram, createProgram, ifindexSource, macSource } from './create.js';
+import { firstFailure, isRunnerFailure, notOwned, runnerError, toError, type Failure } from './failure.js';
+import { findHolders } from './holders.js';
+import { applied } from './outcome.js';
+import { LinkReader } from './read.js';
+import { Recycler } from './recycle.js';
+import { Remover } from './remover.js';
+
+/** How often an index that is taken is replaced by another before the name is given up. */
+const IFINDEX_TRIES = 3;
+
+export class LinuxKernel implements TapKernel {
+  readonly name: string;
+  readonly #runner: ProgramRunner;
+  readonly #netns: string | undefined;
+  readonly #reader: LinkReader;
+  readonly #remover: Remover;
+  readonly #recycler: Recycler;
+  readonly #nextIfindex = ifindexSource();
+  readonly #nextMac = macSource();
+
+  constructor(runner: ProgramRunner, netns: string | undefined) {
+    this.name = runner.name;
+    this.#runner = runner;
+    this.#netns = netns;
+    const run = this.#run.bind(this);
+    this.#reader = new LinkReader(run);
+    this.#remover = new Remover(run, this.#reader);
+    this.#recycler = new Recycler(run, this.#reader);
+  }
+
+  async createTaps(specs: readonly TapSpec[], options: OperationOptions = {}): Promise<Result<Tap>[]> {
+    const results: (Result<Tap> | undefined)[] = specs.map((spec) => refusal(() => validateTapSpec(spec)));
+    let pending = [...specs.keys()].filter((i) => results[i] === undefined);
+    for (let round = 1; pending.length > 0; round++) {
+      const built = pending.map((i) => this.#plan(specs[i] as TapSpec));
+      const answers = await this.#run('build', built.map(({ program }) => program), 'creating a TAP', options);
+      const busy: number[] = [];
+      for (const [n, i] of pending.entries()) {
+        const { program, tap } = built[n] as (typeof built)[number];
+        const answer = answers[n] as Result<ProgramResult>;
+        const failure = answer instanceof TapPoolError ? undefined : firstFailure(program, answer);
+        if (answer instanceof TapPoolError) results[i] = answer;
+        else if (failure === undefined) results[i] = tap;
+        else if (failure.errno === 'EBUSY' && failure.syscall === 'ioctl TUNSETIFF') busy.push(i);
+        else results[i] = await this.#createError(specs[i] as TapSpec, tap, failure);
+      }
+      // EBUSY tells that the name or the index is taken, but not which of them.
+      const names = busy.map((i) => (specs[i] as TapSpec).name);
+      const existing = await this.#reader.byName(names);
+      pending = [];
+      for (const [n, i] of busy.entries()) {
+        const name = names[n] as string;
+        if (existing[n] !== undefined || round === IFINDEX_TRIES) results[i] = nameTaken(name);
+        else pending.push(i);
+      }
+    }
+    return results as Result<Tap>[];
+  }
+
+  #plan(spec: TapSpec): { program: Program; tap: Tap } {
+    const tap = { name: spec.name, ifindex: this.#nextIfindex(), mac: spec.mac?.toLowerCase() ?? this.#nextMac() };
+    return { program: createProgram(spec, tap.ifindex, tap.mac), tap };
+  }
+
+  async #createError(spec: TapSpec, tap: Tap, failure: Failure): Promise<TapPoolError> {
+    const what = `creating the TAP ${spec.name}`;
+    if (failure.step.op === 'netlink' && spec.master !== undefined) {
+      if (failure.errno === 'EXFULL') {
+        const error = toError(failure, what, spec.name, 'ERR_TAP_BRIDGE_FULL');
+        error.message += '; a bridge has at most 1023 ports';
+        return error;
+      }
+      if (failure.errno === 'EINVAL' || failure.errno === 'EOPNOTSUPP' || failure.errno === 'ENODEV') {
+        const master = await this.getLink({ ifindex: spec.master });
+        if (!master) return toError(failure, `${what}: its bridge is gone`, spec.name, 'ERR_TAP_BRIDGE_NOT_FOUND');
+        if (master.kind !== 'bridge') {
+          return toError(failure, `${what}: ${master.name} is not a bridge`, spec.name, 'ERR_TAP_NOT_A_BRIDGE');
+        }
+      }
+    }
+    const error = toError(failure, what, spec.name);
+    if (error.code !== 'ERR_TAP_DEADLINE') return error;
+    // The descriptor was closed before TUNSETPERSIST, so the TAP is gone whatever became of the request.
+    const left = await this.getLink({ ifindex: tap.ifindex });
+    return toError(failure, what, spec.name, undefined, { outcome: left ? 'unknown' : 'not-applied' });
+  }
+
+  recycleTaps(targets: readonly RecycleTarget[], options: OperationOptions = {}): Promise<Result<true>[]> {
+    return this.#recycler.recycle(targets, options);
+  }
+
+  async check(): Promise<void> {
+    const program = checkProgram();
+    const what = 'checking that TAPs can be created';
+    const [answer] = await this.#run('build', [program], what, { urgent: true });
+    if (answer instanceof TapPoolError) throw answer;
+    const failure = firstFailure(program, answer as ProgramResult);
+    // There is no such link: whoever may not change links is told so before.
+    if (failure && failure.errno !== 'ENODEV') throw toError(failure, what, undefined);
+  }
+
+  removeTaps(targets: readonly RemoveTarget[], options: OperationOptions = {}): Promise<Result<true>[]> {
+    return this.#remover.remove(targets, options);
+  }
+
+  async getLink(ref: LinkRef, options: OperationOptions = {}): Promise<Link | undefined> {
+    if ('name' in ref) validateLinkName(ref.name);
+    return this.#reader.one(getLinkRequest(ref), options);
+  }
+
+  listLinks(filter: { kind?: string } = {}, options: OperationOptions = {}): Promise<LinkList> {
+    return this.#reader.list(dumpLinks(filter), filter.kind, options);
+  }
+
+  async setLink(
+    ifindex: number,
+    change: LinkChange,
+    options: OperationOptions & { expect?: { alias: string } } = {},
+  ): Promise<void> {
+    validateLinkChange(change);
+    if (options.expect) {
+      const link = await this.getLink({ ifindex }, options);
+      if (!link) throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`);
+      if (link.alias !== options.expect.alias) throw notOwned(link);
+    }
+    const { ipv6, port, up, ...rest } = change;
+    const attributes: LinkAttributes = { ...rest };
+    if (ipv6 !== undefined) attributes.addrGenMode = ipv6 ? 0 : 1;
+    if (up !== undefined && !port) attributes.up = up;
+    const program: Program = [
+      { op: 'netlink', slot: 0, messages: newLink(ifindex, attributes) },
+      ...(port
+        ? [{ op: 'netlink', slot: 0, messages: setBridgePort(ifindex, port, up === undefined ? {} : { up }) } as const]
+        : []),
+    ];
+    await this.#change(program, `changing the link ${ifindex}`, undefined, options, async () =>
+      applied(await this.getLink({ ifindex }), change),
+    );
+  }
+
+  async createBridge(name: string, options: BridgeOptions = {}): Promise<Link> {
+    validateLinkName(name);
+    validateBridgeOptions(options);
+    const what = `creating the bridge ${name}`;
+    const { ipv6 = false, up = true, alias, ...rest } = options;
+    const ifindex = this.#nextIfindex();
+    const settings: LinkAttributes = { up, addrGenMode: ipv6 ? 0 : 1 };
+    if (alias !== undefined) settings.alias = alias;
+    const program: Program = [
+      { op: 'netlink', slot: 0, messages: createBridgeRequest(name, { ...rest, ifindex }) },
+      // The kernel takes these only of a link that is there, and IFF_UP not before them.
+      { op: 'netlink', slot: 0, messages: newLink(ifindex, settings) },
+    ];
+    try {
+      await this.#change(program, what, name, {}, async () =>
+        (await this.getLink({ ifindex })) ? 'applied' : 'not-applied',
+      );
+    } catch (error) {
+      await this.#run('build', [[{ op: 'netlink', slot: 0, messages: deleteByIndex(ifindex) }]], what, {});
+      throw error;
+    }
+    const link = await this.getLink({ ifindex });
+    if (link) return link;
+    throw new TapPoolError('ERR_TAP_NOT_FOUND', `${what}: it was deleted at once by somebody else`, { tap: name });
+  }
+
+  async deleteBridge(name: string): Promise<void> {
+    const link = await this.getLink({ name });
+    if (!link) throw new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', `there is no bridge ${name}`, { tap: name });
+    if (link.kind !== 'bridge') throw new TapPoolError('ERR_TAP_NOT_A_BRIDGE', `${name} is not a bridge`, { tap: name });
+    const { ifindex } = link;
+    const program: Program = [{ op: 'netlink', slot: 0, messages: deleteByIndex(ifindex) }];
+    await this.#change(program, `deleting the bridge ${name}`, name, {}, async () =>
+      (await this.getLink({ ifindex })) ? 'not-applied' : 'applied',
+    );
+  }
+
+  findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
+    return findHolders(names);
+  }
+
+  close(): Promise<void> {
+    return this.#runner.close();
+  }
+
+  /** Runs a change of one link; when its answer is lost, `readBack` tells what became of it. */
+  async #change(
+    program: Program,
+    what: string,
+    name: string | undefined,
+    options: OperationOptions,
+    readBack: () => Promise<'applied' | 'not-applied'>,
+  ): Promise<void> {
+    const [answer] = await this.#run('build', [program], what, { urgent: true, ...options });
+    if (answer instanceof TapPoolError) throw answer;
+    const failure = firstFailure(program, answer as ProgramResult);
+    if (!failure) return;
+    const code = failure.errno === 'EEXIST' ? 'ERR_TAP_EXISTS' : undefined;
+    const error = toError(failure, what, name, code);
+    if (error.code !== 'ERR_TAP_DEADLINE' && failure.errno !== 'ENOBUFS' && failure.errno !== 'EMSGSIZE') throw error;
+    throw toError(failure, what, name, 'ERR_TAP_DEADLINE', { outcome: await readBack() });
+  }
+
+  async #run(
+    lane: Lane,
+    programs: readonly Program[],
+    what: string,
+    options: OperationOptions,
+  ): Promise<Result<ProgramResult>[]> {
+    const { signal } = options;
+    if (signal?.aborted) return programs.map(() => abortError(signal));
+    const answers = await this.#runner.run(lane, programs, options);
+    return answers.map((answer) => {
+      if (!isRunnerFailure(answer)) return answer;
+      if (answer.phase === 'aborted' && signal) return abortError(signal);
+      return runnerError(answer, what, this.#netns);
+    });
+  }
+}
+
+function refusal(validate: () => unknown): TapPoolError | undefined {
+  try {
+    validate();
+    return undefined;
+  } catch (error) {
+    if (error instanceof TapPoolError) return error;
+    throw error;
+  }
+}
+
+function nameTaken(name: string): TapPoolError {
+  const message = `creating the TAP ${name}: the name is taken (TUNSETIFF with IFF_TUN_EXCL failed with EBUSY)`;
+  return new TapPoolError('ERR_TAP_EXISTS', message, { errno: 'EBUSY', syscall: 'ioctl TUNSETIFF', tap: name });
+}

@@ -1,0 +1,160 @@
+/** Acts on a census: re-stamps what is in use, recycles and re-stamps what is free. */
+import { TapPoolError } from '../errors.js';
+import type { Link, TapKernel } from '../kernel/kernel.js';
+import { takeCensus, type InitializeResult, type StampedTap } from './adoption.js';
+import type { Bridges } from './bridges.js';
+import type { Graveyard } from './graveyard.js';
+import type { Inventory, PooledTap } from './inventory.js';
+import { isTapPoolName } from './names.js';
+import type { Settings } from './options.js';
+import { formatStamp, now, type Instance } from './stamp.js';
+
+/** TAPs per call of the kernel. */
+const BATCH = 64;
+
+export class Adopter {
+  readonly #kernel: TapKernel;
+  readonly #settings: Settings;
+  readonly #instance: Instance;
+  readonly #bridges: Bridges;
+  readonly #inventory: Inventory;
+  readonly #graveyard: Graveyard;
+
+  constructor(
+    kernel: TapKernel,
+    settings: Settings,
+    instance: Instance,
+    bridges: Bridges,
+    inventory: Inventory,
+    graveyard: Graveyard,
+  ) {
+    this.#kernel = kernel;
+    this.#settings = settings;
+    this.#instance = instance;
+    this.#bridges = bridges;
+    this.#inventory = inventory;
+    this.#graveyard = graveyard;
+  }
+
+  /** Without `usedTaps` nothing is adopted or deleted: nothing says what is leased. */
+  async adopt(usedTaps: readonly string[] | undefined): Promise<{ result: InitializeResult; inUse: PooledTap[] }> {
+    const { prefix } = this.#settings;
+    const used = new Set((usedTaps ?? []).map((name) => name.trim()).filter((name) => name !== ''));
+    const { links } = await this.#kernel.listLinks({ kind: 'tun' });
+    const census = takeCensus(links, this.#instance, prefix, used);
+    const known = [...census.living, ...census.free, ...census.own].map(({ link }) => link.name);
+    await this.#inventory.seed([...used, ...known]);
+    const names = (taps: readonly StampedTap[]) => taps.map(({ link }) => link.name);
+    const result = {
+      adopted: [] as string[],
+      inUse: [] as string[],
+      held: [] as { name: string; holders: readonly number[] }[],
+      retired: [] as string[],
+      leftover: usedTaps === undefined ? names(census.free) : [],
+      living: names(census.living),
+      unreadable: census.unreadable.map(({ name }) => name),
+      missing: census.missing,
+      foreign: census.foreign,
+    };
+    const inUse: PooledTap[] = [];
+    for (const tap of census.inUse) {
+      const mine = await this.#restamp(tap);
+      if (!mine) continue;
+      inUse.push(mine);
+      result.inUse.push(mine.name);
+    }
+    if (usedTaps !== undefined) await this.#adoptFree(census.free, result);
+    return { result, inUse };
+  }
+
+  async #restamp({ link, stamp }: StampedTap): Promise<PooledTap | undefined> {
+    const alias = this.#alias(stamp.label);
+    try {
+      await this.#kernel.setLink(link.ifindex, { alias }, { expect: { alias: link.alias ?? '' } });
+    } catch (error) {
+      // Somebody was faster: it is gone, or another pool's lease.
+      if (error instanceof TapPoolError && GONE.has(error.code)) return undefined;
+      throw error;
+    }
+    return this.#pooled(link, alias, link.mac ?? '');
+  }
+
+  async #adoptFree(taps: readonly StampedTap[], result: Mutable): Promise<void> {
+    const fit = taps.filter(({ link }) => isTapPoolName(link.name, this.#settings.prefix));
+    const retire: StampedTap[] = taps.filter((tap) => !fit.includes(tap));
+    for (let at = 0; at < fit.length; ) {
+      const places = await this.#inventory.reservePlaces(Math.min(BATCH, fit.length - at));
+      if (places === 0) {
+        retire.push(...fit.slice(at));
+        break;
+      }
+      const batch = fit.slice(at, at + places);
+      at += places;
+      const adopted: PooledTap[] = [];
+      try {
+        await this.#recycle(batch, adopted, retire, result);
+      } finally {
+        await this.#inventory.settle(places, adopted);
+      }
+      result.adopted.push(...adopted.map(({ name }) => name));
+    }
+    await Promise.all(retire.map((tap) => this.#retire(tap, result)));
+  }
+
+  async #recycle(batch: StampedTap[], adopted: PooledTap[], retire: StampedTap[], result: Mutable): Promise<void> {
+    const { template } = this.#settings;
+    const alias = this.#alias(undefined);
+    const taps = batch.map(({ link }) => {
+      const bridge = this.#bridges.choose(new Set());
+      this.#bridges.joined(bridge?.name);
+      const spec = { ...template, name: link.name, alias, mac: link.mac ?? '', ...(bridge && { master: bridge.ifindex }) };
+      return { target: { ifindex: link.ifindex, alias: link.alias ?? '', spec }, bridge: bridge?.name };
+    });
+    const answers = await this.#kernel.recycleTaps(taps.map(({ target }) => target));
+    for (const [i, answer] of answers.entries()) {
+      const { bridge } = taps[i] as (typeof taps)[number];
+      const tap = batch[i] as StampedTap;
+      if (!(answer instanceof TapPoolError)) {
+        const { ifindex, name, mac = '' } = tap.link;
+        adopted.push({ ifindex, name, mac, alias, bridge, lease: undefined });
+        continue;
+      }
+      this.#bridges.left(bridge);
+      if (answer.code === 'ERR_TAP_HELD') result.held.push({ name: tap.link.name, holders: answer.holders ?? [] });
+      else if (!GONE.has(answer.code)) retire.push(tap);
+    }
+  }
+
+  /** Whatever of the recycling was done, the stamp is the old one or ours. */
+  async #retire({ link }: StampedTap, result: Mutable): Promise<void> {
+    const now = await this.#kernel.getLink({ ifindex: link.ifindex });
+    const alias = now?.alias;
+    if (alias === undefined || (alias !== link.alias && !this.#isOurs(alias))) return;
+    const answer = await this.#graveyard.bury({ ...this.#pooled(link, alias, link.mac ?? ''), bridge: undefined });
+    if (!(answer instanceof TapPoolError)) result.retired.push(link.name);
+    else if (answer.code === 'ERR_TAP_HELD') result.held.push({ name: link.name, holders: answer.holders ?? [] });
+  }
+
+  #isOurs(alias: string): boolean {
+    return alias.includes(`;pool=${this.#instance.pool};`);
+  }
+
+  #pooled({ ifindex, name, master }: Link, alias: string, mac: string): PooledTap {
+    const bridge = this.#bridges.nameOf(master);
+    this.#bridges.joined(bridge);
+    return { ifindex, name, mac, alias, bridge, lease: undefined };
+  }
+
+  #alias(label: string | undefined): string {
+    const stamp = { ...this.#instance, at: now(), prefix: this.#settings.prefix };
+    return formatStamp(label === undefined ? stamp : { ...stamp, label });
+  }
+}
+
+type Mutable = {
+  adopted: string[];
+  held: { name: string; holders: readonly number[] }[];
+  retired: string[];
+};
+
+const GONE = new Set(['ERR_TAP_NOT_FOUND', 'ERR_TAP_NOT_OWNED']);

@@ -1,0 +1,113 @@
+/** The one fill that all concurrent `ensure` calls and refills share. */
+import { abortError, TapPoolError } from '../errors.js';
+import type { Builder } from './builder.js';
+import type { Inventory, PooledTap } from './inventory.js';
+import type { TapPoolLogger } from './options.js';
+
+/** TAPs per call of the kernel: few enough that a fill can be stopped soon, enough to keep the lane busy. */
+const BATCH = 64;
+/** Batches on their way at once, so that the lane works on one while the other is being digested. */
+const BATCHES_AT_ONCE = 2;
+/** How many names in a row that are taken one fill skips before it gives up. */
+const NAMES_TAKEN = 10_000;
+
+interface Run {
+  readonly done: Promise<void>;
+  readonly stop: AbortController;
+  /** How many wait for it. */
+  waiting: number;
+}
+
+export class Fill {
+  readonly #inventory: Inventory;
+  readonly #builder: Builder;
+  readonly #logger: TapPoolLogger;
+  #running: Run | undefined;
+  #stopped = false;
+
+  constructor(inventory: Inventory, builder: Builder, logger: TapPoolLogger) {
+    this.#inventory = inventory;
+    this.#builder = builder;
+    this.#logger = logger;
+  }
+
+  /** Joins the running fill or starts one; when all who wait for it have aborted, it stops. */
+  async join(signal: AbortSignal | undefined): Promise<void> {
+    // One that is winding down will not reach the size any more.
+    while (this.#running?.stop.signal.aborted) await this.#running.done;
+    if (signal?.aborted) throw abortError(signal);
+    if (this.#stopped) return;
+    const run = (this.#running ??= this.#start());
+    run.waiting += 1;
+    try {
+      await (signal ? untilAborted(run.done, signal) : run.done);
+    } finally {
+      run.waiting -= 1;
+      if (run.waiting === 0) run.stop.abort();
+    }
+  }
+
+  /** No fill starts any more, and the running one ends with the batches that are on their way. */
+  stop(): void {
+    this.#stopped = true;
+    this.#running?.stop.abort();
+  }
+
+  #start(): Run {
+    const stop = new AbortController();
+    const done = this.#run(stop).finally(() => {
+      this.#running = undefined;
+    });
+    return { done, stop, waiting: 0 };
+  }
+
+  async #run(stop: AbortController): Promise<void> {
+    const state = { taken: 0 };
+    await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, () => this.#loop(stop, state)));
+  }
+
+  async #loop(stop: AbortController, state: { taken: number }): Promise<void> {
+    while (!stop.signal.aborted) {
+      const names = await this.#inventory.reserve(BATCH);
+      if (names.length === 0) return;
+      const taps: PooledTap[] = [];
+      let failure: TapPoolError | undefined;
+      try {
+        for (const [i, result] of (await this.#builder.build(names, { signal: stop.signal })).entries()) {
+          if (!(result instanceof TapPoolError)) {
+            taps.push(result);
+            state.taken = 0;
+          } else if (result.code === 'ERR_TAP_EXISTS' && state.taken < NAMES_TAKEN) {
+            state.taken += 1;
+          } else if (result.code !== 'ERR_TAP_ABORTED') {
+            failure ??= result;
+            this.#logger.debug({ tap: names[i], error: result.message }, 'tap not created');
+          }
+        }
+      } finally {
+        await this.#inventory.settle(names.length, taps);
+      }
+      for (const { name } of taps) this.#logger.debug({ tap: name }, 'tap added to idle pool');
+      if (failure) {
+        if (!stop.signal.aborted) {
+          const { message: error, code, tap } = failure;
+          this.#logger.warn({ tap, code, error }, 'tap pool warmup failed');
+        }
+        stop.abort();
+      }
+    }
+  }
+}
+
+async function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(abortError(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    await Promise.race([promise, aborted]);
+  } finally {
+    if (onAbort) signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,64 @@
+/** Where TAPs wait for their end: what collected while one batch was being deleted is the next batch. */
+import { TapPoolError } from '../errors.js';
+import type { Result, TapKernel } from '../kernel/kernel.js';
+import type { PooledTap } from './inventory.js';
+
+interface Grave {
+  readonly tap: PooledTap;
+  readonly force: boolean;
+  readonly settle: (result: Result<true>) => void;
+}
+
+/** TAPs per request: the kernel's RTNL lock is held while they go, and everyone on the host would feel more. */
+const BATCH = 32;
+
+export class Graveyard {
+  readonly #kernel: TapKernel;
+  #waiting: Grave[] = [];
+  #inProgress = 0;
+  deleted = 0;
+
+  constructor(kernel: TapKernel) {
+    this.#kernel = kernel;
+  }
+
+  get size(): number {
+    return this.#waiting.length + this.#inProgress;
+  }
+
+  /**
+   * Deletes the TAP, if it still bears its stamp and nobody holds it. Resolves to `true` (also where somebody else
+   * has deleted it already) or to the error for which it is still there; never rejects.
+   */
+  bury(tap: PooledTap, options: { force?: boolean } = {}): Promise<Result<true>> {
+    return new Promise((settle) => {
+      this.#waiting.push({ tap, force: options.force ?? false, settle });
+      if (this.#waiting.length === 1 && this.#inProgress === 0) queueMicrotask(() => void this.#work());
+    });
+  }
+
+  async #work(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, BATCH);
+      this.#inProgress = batch.length;
+      const results = await this.#remove(batch);
+      this.#inProgress = 0;
+      for (const [i, { settle }] of batch.entries()) {
+        const result = results[i] as Result<true>;
+        const gone = !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
+        if (gone) this.deleted += 1;
+        settle(gone ? true : result);
+      }
+    }
+  }
+
+  async #remove(batch: readonly Grave[]): Promise<Result<true>[]> {
+    try {
+      return await this.#kernel.removeTaps(batch.map(({ tap: { ifindex, alias }, force }) => ({ ifindex, alias, force })));
+    } catch (cause) {
+      const error =
+        cause instanceof TapPoolError ? cause : new TapPoolError('ERR_TAP_KERNEL', 'deleting TAPs failed', { cause });
+      return batch.map(() => error);
+    }
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * What the pool knows: the idle entries, the leased TAPs, the places that are spoken for, and the monotonic index.
+ *
+ * The mutex guards all of it. A critical section is synchronous, for the kernel is never called under the mutex; so
+ * code that takes an entry without waiting (`take`) sees the inventory whole at any time.
+ */
+import { Mutex } from 'async-mutex';
+import { TapPoolError } from '../errors.js';
+import { TapLease, type LeaseHolder } from './lease.js';
+import { indexAfter, nameCapacity } from './names.js';
+
+/** A TAP of this pool, wherever it is in its life. */
+export interface PooledTap {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly mac: string;
+  /** The stamp that it bears. */
+  readonly alias: string;
+  /** The bridge that it is a port of. */
+  readonly bridge: string | undefined;
+  /** The lease that it is under; undefined while it is in nobody's hands. */
+  lease: TapLease | undefined;
+}
+
+export class Inventory {
+  readonly #mutex = new Mutex();
+  readonly #size: number;
+  readonly #prefix: string;
+  /** The newest is the last: LIFO. */
+  readonly #entries: PooledTap[] = [];
+  /** By name. */
+  readonly #leased = new Map<string, PooledTap>();
+  /** Places of entries that are being built or recycled. */
+  #reserved = 0;
+  #next = 0;
+
+  constructor(size: number, prefix: string) {
+    this.#size = size;
+    this.#prefix = prefix;
+  }
+
+  get idle(): number {
+    return this.#entries.length;
+  }
+  get leased(): number {
+    return this.#leased.size;
+  }
+  get reserved(): number {
+    return this.#reserved;
+  }
+
+  /** The next index is the one after the highest of these names. */
+  seed(names: readonly string[]): Promise<void> {
+    return this.#mutex.runExclusive(() => {
+      this.#next = indexAfter(names, this.#prefix);
+    });
+  }
+
+  /** Takes the newest idle TAP, if there is one. */
+  take(holder: LeaseHolder): TapLease | undefined {
+    const tap = this.#entries.pop();
+    return tap && this.#lease(tap, 'pool', holder);
+  }
+
+  /** `take`, in its turn. */
+  takeInTurn(holder: LeaseHolder): Promise<TapLease | undefined> {
+    return this.#mutex.runExclusive(() => this.take(holder));
+  }
+
+  /** Whether somebody is in a critical section or waits for one. */
+  get contended(): boolean {
+    return this.#mutex.isLocked();
+  }
+
+  /** Hands out a TAP that was never idle here. */
+  lend(tap: PooledTap, source: 'pool' | 'created', holder: LeaseHolder): TapLease {
+    return this.#lease(tap, source, holder);
+  }
+
+  #lease(tap: PooledTap, source: 'pool' | 'created', holder: LeaseHolder): TapLease {
+    const lease = new TapLease(tap, source, holder);
+    tap.lease = lease;
+    this.#leased.set(tap.name, tap);
+    return lease;
+  }
+
+  findLeased(name: string): PooledTap | undefined {
+    return this.#leased.get(name);
+  }
+
+  findIdle(name: string): PooledTap | undefined {
+    return this.#entries.find((tap) => tap.name === name);
+  }
+
+  /** Ends a lease; from here on nobody but the caller has the TAP. */
+  endLease(lease: TapLease): PooledTap {
+    const tap = TapLease.tapOf(lease);
+    if (tap.lease !== lease) {
+      throw new TapPoolError('ERR_TAP_ALREADY_RELEASED', `the lease of ${lease.name} was already released`, {
+        tap: lease.name,
+      });
+    }
+    tap.lease = undefined;
+    this.#leased.delete(tap.name);
+    return tap;
+  }
+
+  /** Reserves up to `limit` places for new entries and takes as many names. */
+  reserve(limit: number): Promise<string[]> {
+    return this.#mutex.runExclusive(() => {
+      const names = Array.from({ length: Math.min(limit, this.#room()) }, () => this.#nextName());
+      this.#reserved += names.length;
+      return names;
+    });
+  }
+
+  /** Reserves up to `limit` places for TAPs that exist already; how many, depends on the room. */
+  reservePlaces(limit: number): Promise<number> {
+    return this.#mutex.runExclusive(() => {
+      const places = Math.min(limit, this.#room());
+      this.#reserved += places;
+      return places;
+    });
+  }
+
+  #room(): number {
+    return Math.max(0, this.#size - this.#entries.length - this.#reserved);
+  }
+
+  /** Gives `places` back and puts the TAPs that took them among the entries. */
+  settle(places: number, taps: readonly PooledTap[]): Promise<void> {
+    return this.#mutex.runExclusive(() => {
+      this.#reserved -= places;
+      this.#entries.push(...taps);
+    });
+  }
+
+  /** The next name of the pool; its index is spent. */
+  nextName(): Promise<string> {
+    return this.#mutex.runExclusive(() => this.#nextName());
+  }
+
+  /** Takes all idle TAPs out, for good. */
+  drain(): Promise<PooledTap[]> {
+    return this.#mutex.runExclusive(() => this.#entries.splice(0));
+  }
+
+  /** Names end at 15 bytes: after the last index that fits comes 0 again. A name that is taken is skipped later. */
+  #nextName(): string {
+    const index = this.#next % nameCapacity(this.#prefix);
+    this.#next = index + 1;
+    return `${this.#prefix}${index}`;
+  }
+}

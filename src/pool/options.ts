@@ -1,0 +1,221 @@
+import { TapPoolError } from '../errors.js';
+import type { BridgePortFlags, TapKernel, TapOwner, TapSpec } from '../kernel/kernel.js';
+import { BRIDGE_PORT_FLAGS, validateLinkName, validateTapSpec } from '../kernel/names.js';
+import { DEFAULT_PREFIX, nameCapacity } from './names.js';
+
+/** A logger shaped like pino's; `console` is not one. */
+export interface TapPoolLogger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface TapPoolOptions extends BridgePortFlags {
+  /**
+   * How many idle TAPs to keep. 0 switches the pool off: every `acquire` creates its TAP.
+   *
+   * Minimum: `0`. Maximum: `1000000`, and no more than the prefix has names for.
+   */
+  readonly size: number;
+
+  /**
+   * What the names of pooled TAPs start with; a decimal index follows. Processes may share a prefix.
+   *
+   * @default 'tap-pool-'
+   */
+  readonly prefix?: string;
+
+  /**
+   * The bridge that TAPs join, or several, which are filled evenly. A bridge has at most 1023 ports.
+   *
+   * @default none
+   */
+  readonly bridge?: string | readonly string[];
+
+  /**
+   * Who may open the TAPs without CAP_NET_ADMIN. With both set, both must match (TUNSETOWNER, TUNSETGROUP).
+   *
+   * @default the effective user of this process: a TAP without an owner could be opened by anyone
+   */
+  readonly owner?: TapOwner;
+
+  /**
+   * Bytes. Minimum: `68`. Maximum: `65521`.
+   *
+   * @default 1500
+   */
+  readonly mtu?: number;
+
+  /**
+   * Packets.
+   *
+   * @default 1000
+   */
+  readonly txQueueLength?: number;
+
+  /**
+   * IFF_VNET_HDR: frames carry a `virtio_net_hdr`, as Firecracker, cloud-hypervisor and QEMU expect.
+   *
+   * @default true
+   */
+  readonly vnetHeader?: boolean;
+
+  /**
+   * IFF_MULTI_QUEUE. A VMM that wants a single queue (Firecracker) cannot open such a TAP.
+   *
+   * @default false
+   */
+  readonly multiQueue?: boolean;
+
+  /**
+   * Set IFF_UP.
+   *
+   * @default true
+   */
+  readonly up?: boolean;
+
+  /**
+   * Let the kernel give the TAPs IPv6 link-local addresses. Without, an idle TAP stays silent.
+   *
+   * @default false
+   */
+  readonly ipv6?: boolean;
+
+  /**
+   * Path of the network namespace in which the TAPs live, e.g. `/run/netns/blue`. Not together with `kernel`.
+   *
+   * @default the namespace of this process
+   */
+  readonly netns?: string;
+
+  /**
+   * What happens to a released TAP that the pool has room for. `'recycle'`: it is proved free, reset and used again.
+   * `'replace'`: it is deleted, and a new one is made under a new name.
+   *
+   * @default 'recycle'
+   */
+  readonly onRelease?: 'recycle' | 'replace';
+
+  /**
+   * The kernel to work with; the caller closes it.
+   *
+   * @default a `NativeKernel` of the pool's own
+   */
+  readonly kernel?: TapKernel;
+
+  /**
+   * @default none; `NODE_DEBUG=tap-pool` prints to standard error
+   */
+  readonly logger?: TapPoolLogger;
+}
+
+/** The options as the pool uses them: whole, frozen and valid. */
+export interface Settings {
+  readonly size: number;
+  readonly prefix: string;
+  readonly bridges: readonly string[];
+  readonly onRelease: 'recycle' | 'replace';
+  readonly netns: string | undefined;
+  readonly kernel: TapKernel | undefined;
+  readonly logger: TapPoolLogger | undefined;
+  /** Everything of a TapSpec but name, alias and master. */
+  readonly template: Omit<TapSpec, 'name' | 'alias' | 'master' | 'mac'>;
+}
+
+const MAXIMUM_SIZE = 1_000_000;
+const TEMPLATE_KEYS = ['mtu', 'txQueueLength', 'vnetHeader', 'multiQueue', 'up', 'ipv6'] as const;
+const KEYS = new Set<string>([
+  ...['size', 'prefix', 'bridge', 'owner', 'netns', 'onRelease', 'kernel', 'logger'],
+  ...TEMPLATE_KEYS,
+  ...BRIDGE_PORT_FLAGS,
+]);
+
+/** Refuses bad options with `ERR_TAP_INVALID_OPTION` (`ERR_TAP_INVALID_NAME` for a bridge), before any kernel call. */
+export function parseOptions(options: TapPoolOptions): Settings {
+  if (typeof options !== 'object' || (options as unknown) === null) throw invalid('the options must be an object');
+  for (const key of Object.keys(options)) {
+    if (!KEYS.has(key)) throw invalid(`${JSON.stringify(key)} is not an option; the options are: ${[...KEYS].join(', ')}`);
+  }
+  const { size, onRelease = 'recycle', netns, kernel, logger } = options;
+  const prefix = parsePrefix(options.prefix);
+  const capacity = nameCapacity(prefix);
+  if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
+    throw invalid(`size must be an integer from 0 to ${MAXIMUM_SIZE}, not ${show(size)}`);
+  }
+  if (size > capacity) throw invalid(`size is ${size}, but ${JSON.stringify(prefix)} leaves room for ${capacity} names only`);
+  if (onRelease !== 'recycle' && onRelease !== 'replace') {
+    throw invalid(`onRelease must be 'recycle' or 'replace', not ${show(onRelease)}`);
+  }
+  if (netns !== undefined && (typeof netns !== 'string' || netns === '' || netns.includes('\0'))) {
+    throw invalid(`netns must be the path of a network namespace, not ${show(netns)}`);
+  }
+  if (netns !== undefined && kernel !== undefined) {
+    throw invalid('netns and kernel exclude each other: give the namespace to the kernel');
+  }
+  for (const method of ['createTaps', 'removeTaps', 'close'] as const) {
+    if (kernel !== undefined && typeof kernel[method] !== 'function') throw invalid('kernel must be a TapKernel');
+  }
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (logger !== undefined && typeof logger[level] !== 'function') throw invalid(`logger must have a method ${level}`);
+  }
+  const bridges = parseBridges(options.bridge);
+  return {
+    size,
+    prefix,
+    bridges,
+    onRelease,
+    netns,
+    kernel,
+    logger,
+    template: parseTemplate(options, bridges.length > 0),
+  };
+}
+
+function parsePrefix(prefix: unknown = DEFAULT_PREFIX): string {
+  if (typeof prefix !== 'string') throw invalid(`prefix must be a string, not ${show(prefix)}`);
+  try {
+    // With its shortest index the prefix must be a name that the kernel takes as it is.
+    validateLinkName(`${prefix}0`);
+    if (prefix === '') throw invalid('prefix must not be empty');
+  } catch (cause) {
+    throw invalid(`prefix ${JSON.stringify(prefix)}: ${(cause as Error).message}`, cause);
+  }
+  return prefix;
+}
+
+function parseBridges(bridge: string | readonly string[] | undefined): readonly string[] {
+  if (bridge === undefined) return [];
+  const bridges: readonly unknown[] = typeof bridge === 'string' ? [bridge] : bridge;
+  if (!Array.isArray(bridges) || bridges.length === 0) throw invalid('bridge must be a name or a list of names');
+  const names = bridges.map((name) => validateLinkName(name));
+  if (new Set(names).size !== names.length) throw invalid('bridge names the same bridge twice');
+  return names;
+}
+
+function parseTemplate(options: TapPoolOptions, bridged: boolean): Settings['template'] {
+  const template: Settings['template'] = { owner: options.owner ?? defaultOwner() };
+  for (const key of TEMPLATE_KEYS) {
+    if (options[key] !== undefined) Object.assign(template, { [key]: options[key] });
+  }
+  const flags = BRIDGE_PORT_FLAGS.filter((flag) => options[flag] !== undefined);
+  if (flags.length > 0) {
+    if (!bridged) throw invalid(`${flags.join(', ')}: flags of a bridge port need the option bridge`);
+    Object.assign(template, { port: Object.fromEntries(flags.map((flag) => [flag, options[flag]])) });
+  }
+  validateTapSpec({ ...template, name: 'tap0', ...(bridged ? { master: 1 } : {}) });
+  return template;
+}
+
+function defaultOwner(): TapOwner {
+  const uid = process.geteuid?.();
+  return uid === undefined ? {} : { uid };
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+}
+
+function invalid(message: string, cause?: unknown): TapPoolError {
+  return new TapPoolError('ERR_TAP_INVALID_OPTION', message, { cause });
+}

@@ -1,0 +1,16 @@
+/** A launcher to be killed: fills a pool and churns leases until it dies. Arguments: bridge, prefix. */
+import { TapPool, type TapLease } from 'tap-pool';
+
+const [bridge = '', prefix = ''] = process.argv.slice(2);
+const pool = new TapPool({ size: 40, bridge, prefix });
+await pool.initialize();
+process.stdout.write('ready\n');
+
+const launcher = async (id: number) => {
+  const running: TapLease[] = [];
+  for (let i = 0; ; i++) {
+    running.push(await pool.acquire(`${prefix}v${id}${i % 1000}`));
+    if (running.length > 6) await running.shift()?.release();
+  }
+};
+await Promise.all([pool.ensure(), ...Array.from({ length: 4 }, (_, id) => launcher(id))]);
