@@ -78,7 +78,11 @@ const TARGET_KEYS: ReadonlySet<string> = new Set([
   'force',
 ] satisfies (keyof RemoveTarget)[]);
 
-const RECYCLE_KEYS: ReadonlySet<string> = new Set(['ifindex', 'spec'] satisfies (keyof RecycleTarget)[]);
+const RECYCLE_KEYS: ReadonlySet<string> = new Set([
+  'ifindex',
+  'alias',
+  'spec',
+] satisfies (keyof RecycleTarget)[]);
 
 /**
  * Accepts a name that the kernel takes exactly as it is, and returns it: 1 to 15 bytes of printable ASCII without
@@ -254,9 +258,10 @@ export function validateRecycleTarget(target: RecycleTarget): RecycleTarget {
   object(target, 'a recycling');
   knownKeys(target, RECYCLE_KEYS, 'a recycling');
   validateIfindex(target.ifindex);
+  validateAlias(target.alias);
   validateTapSpec(target.spec);
-  validateAlias(target.spec.alias);
-  validateMac(target.spec.mac);
+  validateAlias(target.spec.alias, 'spec.alias');
+  validateMac(target.spec.mac, 'spec.mac');
   return target;
 }
 

@@ -1,4 +1,4 @@
 import { conformance } from '../conformance/suite.js';
 import { openNativeHost } from '../support/conformance-native.js';
 
-conformance('native', async () => openNativeHost());
+conformance('native', openNativeHost);

@@ -42,12 +42,12 @@ export function openNativeHost(): Host {
   return {
     kernel,
     another: () => new NativeKernel(),
-    async hold(name, options) {
-      const { pid, stop } = await hold([name], options);
-      const release = () => stop();
-      return { pid, release, [Symbol.asyncDispose]: release };
+    hold: async (name, options) => {
+      const holder = await hold([name], options);
+      const release = () => holder.stop();
+      return { pid: holder.pid, release, [Symbol.asyncDispose]: release };
     },
-    async addAltName(name, altName) {
+    addAltName: async (name, altName) => {
       await execute('python3', ['-c', ADD_ALT_NAME, name, altName]);
     },
     owner: ownerThatExists(),

@@ -1,21 +1,23 @@
 import { FakeKernel } from 'tap-pool/testing';
 import { conformance } from '../conformance/suite.js';
 
-conformance('fake', async () => {
+conformance('fake', () => {
   const kernel = new FakeKernel();
   const { namespace, stranger } = kernel;
   return {
     kernel,
     another: () => new FakeKernel({ namespace }),
-    async hold(name) {
-      const { pid, release } = kernel.hold(name);
-      const end = async () => {
-        release();
+    hold: (name) => {
+      const holder = kernel.hold(name);
+      const release = () => {
+        holder.release();
+        return Promise.resolve();
       };
-      return { pid, release: end, [Symbol.asyncDispose]: end };
+      return Promise.resolve({ pid: holder.pid, release, [Symbol.asyncDispose]: release });
     },
-    async addAltName(name, altName) {
+    addAltName: (name, altName) => {
       stranger.addAltName(name, altName);
+      return Promise.resolve();
     },
     owner: { uid: 1000, gid: 1001 },
     close: () => kernel.close(),

@@ -1,0 +1,322 @@
+import { TapPoolError } from '../../errors.js';
+import type {
+  BridgeOptions,
+  Link,
+  LinkChange,
+  LinkList,
+  LinkRef,
+  OperationOptions,
+  RecycleTarget,
+  RemoveTarget,
+  Result,
+  Tap,
+  TapKernel,
+  TapSpec,
+} from '../kernel.js';
+import {
+  validateBridgeOptions,
+  validateIfindex,
+  validateLinkChange,
+  validateLinkName,
+  validateLinkRef,
+  validateRecycleTarget,
+  validateRemoveTarget,
+  validateTapSpec,
+} from '../names.js';
+import { Dispatcher, type Task } from './dispatcher.js';
+import { explainChange, explainCreate, explainPlainly, explainReaping, heldError } from './explain.js';
+import type {
+  FakeFault,
+  FakeFaultOptions,
+  FakeFilter,
+  FakeOperation,
+  FakeOperationName,
+  FakePause,
+  FakePausePoint,
+} from './faults.js';
+import { view, type Attachment, type LinkState } from './link.js';
+import { FakeNamespace } from './namespace.js';
+import {
+  createBridge,
+  createTap,
+  deleteBridge,
+  findHolders,
+  recycleTap,
+  removeTap,
+  setLink,
+} from './operations.js';
+import { FakeStranger } from './stranger.js';
+
+export interface FakeKernelOptions {
+  /**
+   * The namespace to work in. Give several kernels the same one to play several processes, or the restart of one.
+   *
+   * @default a new one with nothing in it but `lo`
+   */
+  readonly namespace?: FakeNamespace;
+
+  /**
+   * Awaited before every operation on one item; e.g. `() => setTimeout(2)` of `node:timers/promises`.
+   *
+   * @default none: an operation is done in a later turn of the event loop
+   */
+  readonly latency?: (operation: FakeOperation) => unknown;
+}
+
+/** A process that plays a VMM: it holds a TAP open. */
+export interface FakeHolder {
+  readonly pid: number;
+  /** TUNSETCARRIER: a holder can hide by switching the carrier off. */
+  setCarrier(on: boolean): void;
+  /** Closes the descriptor. Idempotent. */
+  release(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Process ids above what Linux gives out. */
+const FIRST_PID = 2 ** 22;
+
+/**
+ * A kernel in memory, for tests without root and without Linux. It behaves as the real one wherever the conformance
+ * suite compares the two: results, errors, and what can be read back. Nothing ever completes in the turn of the call.
+ */
+export class FakeKernel implements TapKernel {
+  readonly name = 'fake';
+  readonly namespace: FakeNamespace;
+  /** Everybody else on the host. */
+  readonly stranger: FakeStranger;
+  readonly #dispatcher: Dispatcher;
+  readonly #holders = new Map<Attachment, LinkState>();
+  #holds = 0;
+
+  constructor({ namespace = new FakeNamespace(), latency }: FakeKernelOptions = {}) {
+    this.namespace = namespace;
+    this.stranger = new FakeStranger(namespace);
+    this.#dispatcher = new Dispatcher(namespace);
+    this.#dispatcher.latency = latency;
+  }
+
+  /** What reached the kernel, in order: one entry for each item of a call. Input that was refused is not in it. */
+  get journal(): readonly FakeOperation[] {
+    return this.#dispatcher.journal;
+  }
+
+  /** How many items of this operation reached the kernel. */
+  count(operation: FakeOperationName): number {
+    return this.journal.filter((entry) => entry.operation === operation).length;
+  }
+
+  /**
+   * Lets the next operations fail, before they change anything.
+   *
+   * @param failure the errno, e.g. `'EMFILE'`, which becomes the error that the real kernel object makes of it; or
+   *   the error itself
+   */
+  fail(
+    operation: FakeOperationName,
+    failure: string | TapPoolError | ((operation: FakeOperation) => TapPoolError),
+    options: FakeFaultOptions = {},
+  ): FakeFault {
+    return this.#dispatcher.faults.add(operation, failure, options);
+  }
+
+  /**
+   * Holds the operations that match, and with them everything that waits behind: removing waits in a queue of its
+   * own, all else in another.
+   *
+   * @param filter which operations; `at: 'before'`: nothing is changed yet, `at: 'after'`: all is done but the
+   *   answer. @default every operation, before
+   */
+  pause(filter: FakeFilter & { at?: FakePausePoint } = {}): FakePause {
+    return this.#dispatcher.pauses.add(filter);
+  }
+
+  /** Ends every pause. */
+  resume(): void {
+    this.#dispatcher.pauses.resume();
+  }
+
+  /**
+   * A process opens the TAP, as a VMM does.
+   *
+   * @param pid @default another one for each call
+   * @throws TapPoolError `ERR_TAP_NOT_FOUND`, `ERR_TAP_WRONG_KIND` or `ERR_TAP_HELD`
+   */
+  hold(name: string, pid?: number): FakeHolder {
+    const link = this.namespace.find({ name });
+    if (!link) throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no TAP ${name}`, { tap: name });
+    if (!link.tun) throw new TapPoolError('ERR_TAP_WRONG_KIND', `${name} is not a TAP`, { tap: name });
+    if (!link.tun.multiQueue && link.tun.attached.size > 0) throw heldError(link);
+    const attachment = { pid: pid ?? FIRST_PID + ++this.#holds, carrier: true };
+    this.namespace.attach(link, attachment);
+    this.#holders.set(attachment, link);
+    const release = () => {
+      this.#release(attachment);
+    };
+    return {
+      pid: attachment.pid,
+      setCarrier: (on) => {
+        this.namespace.setCarrier(link, attachment, on);
+      },
+      release,
+      [Symbol.dispose]: release,
+    };
+  }
+
+  /** Ends what holds the TAP: every process, or that one. */
+  unhold(name: string, pid?: number): void {
+    for (const [attachment, link] of this.#holders) {
+      if (link.name === name && (pid === undefined || attachment.pid === pid)) this.#release(attachment);
+    }
+  }
+
+  #release(attachment: Attachment): void {
+    const link = this.#holders.get(attachment);
+    this.#holders.delete(attachment);
+    if (link) this.namespace.detach(link, attachment);
+  }
+
+  createTaps(specs: readonly TapSpec[], options?: OperationOptions): Promise<Result<Tap>[]> {
+    return this.#each('createTaps', specs, options, validateTapSpec, (spec) => ({
+      name: spec.name,
+      act: () => createTap(this.namespace, spec),
+      explain: explainCreate(spec, this.namespace),
+    }));
+  }
+
+  removeTaps(targets: readonly RemoveTarget[], options?: OperationOptions): Promise<Result<true>[]> {
+    return this.#each('removeTaps', targets, options, validateRemoveTarget, (target) => ({
+      ifindex: target.ifindex,
+      act: () => removeTap(this.namespace, target),
+      explain: explainReaping('deleting', this.namespace.find(target)),
+    }));
+  }
+
+  recycleTaps(targets: readonly RecycleTarget[], options?: OperationOptions): Promise<Result<true>[]> {
+    return this.#each('recycleTaps', targets, options, validateRecycleTarget, (target) => ({
+      name: target.spec.name,
+      ifindex: target.ifindex,
+      act: () => recycleTap(this.namespace, target),
+      explain: explainReaping('recycling', this.namespace.find(target), 'ERR_TAP_RESIDUE'),
+    }));
+  }
+
+  async check(): Promise<void> {
+    await this.#one('check', undefined, {
+      act: () => undefined,
+      explain: explainPlainly('checking that TAPs can be created'),
+    });
+  }
+
+  async getLink(ref: LinkRef, options?: OperationOptions): Promise<Link | undefined> {
+    validateLinkRef(ref);
+    return this.#one('getLink', options, {
+      ...ref,
+      act: () => this.namespace.link(ref),
+      explain: explainPlainly('reading a link'),
+    });
+  }
+
+  async listLinks({ kind }: { kind?: string } = {}, options?: OperationOptions): Promise<LinkList> {
+    return this.#one('listLinks', options, {
+      act: () => {
+        const links = this.namespace.links();
+        return {
+          links: kind === undefined ? links : links.filter((link) => link.kind === kind),
+          interrupted: false,
+        };
+      },
+      explain: explainPlainly('listing the links'),
+    });
+  }
+
+  async setLink(
+    ifindex: number,
+    change: LinkChange,
+    options: OperationOptions & { expect?: { alias: string } } = {},
+  ): Promise<void> {
+    validateIfindex(ifindex);
+    validateLinkChange(change);
+    const { expect, ...rest } = options;
+    await this.#one(
+      'setLink',
+      { urgent: true, ...rest },
+      {
+        ifindex,
+        act: () => {
+          setLink(this.namespace, ifindex, change, expect?.alias);
+        },
+        explain: explainChange(`changing the link ${ifindex}`, undefined, change, this.namespace),
+      },
+    );
+  }
+
+  async createBridge(name: string, options: BridgeOptions = {}): Promise<Link> {
+    validateLinkName(name, 'the bridge name');
+    validateBridgeOptions(options);
+    return this.#one(
+      'createBridge',
+      { urgent: true },
+      {
+        name,
+        act: () => view(createBridge(this.namespace, name, options)),
+        explain: explainChange(`creating the bridge ${name}`, name, {}, this.namespace),
+      },
+    );
+  }
+
+  async deleteBridge(name: string): Promise<void> {
+    validateLinkName(name, 'the bridge name');
+    await this.#one(
+      'deleteBridge',
+      { urgent: true },
+      {
+        name,
+        act: () => {
+          deleteBridge(this.namespace, name);
+        },
+        explain: explainChange(`deleting the bridge ${name}`, name, {}, this.namespace),
+      },
+    );
+  }
+
+  async findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
+    return this.#one('findHolders', undefined, {
+      act: () => findHolders(this.namespace, names),
+      explain: explainPlainly('looking for the holders of a TAP'),
+    });
+  }
+
+  /** Waits for what is in flight; the namespace and everything in it stays. */
+  close(): Promise<void> {
+    return this.#dispatcher.close();
+  }
+
+  async #each<I, T>(
+    operation: FakeOperationName,
+    items: readonly I[],
+    options: OperationOptions = {},
+    validate: (item: I) => unknown,
+    toTask: (item: I) => Task<T>,
+  ): Promise<Result<T>[]> {
+    const tasks = items.map((item) => refusal(() => validate(item)) ?? toTask(item));
+    return this.#dispatcher.run(operation, tasks, options);
+  }
+
+  async #one<T>(operation: FakeOperationName, options: OperationOptions = {}, task: Task<T>): Promise<T> {
+    const [result] = await this.#dispatcher.run(operation, [task], options);
+    if (result instanceof TapPoolError) throw result;
+    return result as T;
+  }
+}
+
+/** What is wrong with the input, if anything. */
+function refusal(validate: () => unknown): TapPoolError | undefined {
+  try {
+    validate();
+    return undefined;
+  } catch (error) {
+    if (error instanceof TapPoolError) return error;
+    throw error;
+  }
+}
