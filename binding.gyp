@@ -1,65 +1,49 @@
-# The native addon: threads that run programs of TUN ioctls and netlink requests. Plain Node-API, so that one binary
-# fits every Node from 20.19 on. Built by `npm run build`; not part of the published package.
 {
-  'variables': {
-    # Set by the sanitizer builds; they bring their own hardening and cannot have _FORTIFY_SOURCE.
-    'sanitize%': '',
-  },
-  'target_defaults': {
-    'default_configuration': 'Release',
-  },
-  'targets': [
+  "targets": [
     {
-      'target_name': 'tap_pool',
-      'sources': [
-        'native/addon.c',
-        'native/bytes.c',
-        'native/lane.c',
-        'native/netlink.c',
-        'native/program.c',
+      "target_name": "tap_pool",
+      "sources": [
+        "native/addon.c",
+        "native/bytes.c",
+        "native/lane.c",
+        "native/netlink.c",
+        "native/program.c",
       ],
-      'defines': ['_GNU_SOURCE', 'NAPI_VERSION=9'],
-      'cflags!': ['-Wno-unused-parameter'],
-      'cflags_c': [
-        '-std=c11',
-        '-Wall',
-        '-Wextra',
-        '-Wshadow',
-        '-Wconversion',
-        '-Wformat=2',
-        '-Wundef',
-        '-Wstrict-prototypes',
-        '-Werror',
-        # Only napi_register_module_v1 and node_api_module_get_api_version_v1 leave the library.
-        '-fvisibility=hidden',
-        # A return address that was overwritten ends the process.
-        '-fstack-protector-strong',
-        # No allocation on the stack can jump over the guard page of a lane's small stack.
-        '-fstack-clash-protection',
+      # Node-API only: the same binary serves every Node from 20.19 on.
+      "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],
+      "include_dirs": ["<!(node -p \"require('node-api-headers').include_dir\")"],
+      "cflags": [
+        "-std=c11",
+        "-Wall",
+        "-Wextra",
+        # Format strings that are not literals, and mistakes in those that are.
+        "-Wformat=2",
+        "-Wshadow",
+        # A length that loses bits or its sign on the way is how a bounds check fails.
+        "-Wconversion",
+        "-Wstrict-prototypes",
+        "-Werror",
+        # Only the two symbols that Node-API asks for leave the library.
+        "-fvisibility=hidden",
+        # An overrun of an array on the stack ends the process instead of returning to where the overrun points.
+        "-fstack-protector-strong",
+        # A large frame touches each of its pages: the small stack of a lane cannot be jumped over into other memory.
+        "-fstack-clash-protection",
       ],
-      'ldflags': [
-        # The relocation tables are read-only once loaded.
-        '-Wl,-z,relro,-z,now',
-        # No executable stack.
-        '-Wl,-z,noexecstack',
+      # Checked variants of memcpy(), read() and the like where the size of the target is known.
+      "cflags_c": ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"],
+      "ldflags": [
+        # The relocation tables are read-only once the library is loaded; all symbols are bound by then.
+        "-Wl,-z,relro",
+        "-Wl,-z,now",
+        # The stack is no place for code.
+        "-Wl,-z,noexecstack",
       ],
-      'conditions': [
-        ['target_arch=="x64"', { 'cflags_c': [
-          # Indirect branches land only where the compiler meant them to.
-          '-fcf-protection=full',
-        ] }],
-        ['target_arch=="arm64"', { 'cflags_c': [
-          # The same on arm64: pointer authentication and branch targets.
-          '-mbranch-protection=standard',
-        ] }],
-        ['sanitize==""', {
-          # Checked variants of memcpy and its like; needs optimization.
-          'defines': ['_FORTIFY_SOURCE=2'],
-        }, {
-          'cflags_c': ['-fsanitize=<(sanitize)', '-fno-omit-frame-pointer', '-g', '-O1'],
-          'ldflags': ['-fsanitize=<(sanitize)'],
-        }],
+      "conditions": [
+        # Indirect jumps land only where the compiler meant them to (CET; branch target identification).
+        ["target_arch=='x64'", {"cflags": ["-fcf-protection=full"]}],
+        ["target_arch=='arm64'", {"cflags": ["-mbranch-protection=standard"]}],
       ],
-    },
-  ],
+    }
+  ]
 }

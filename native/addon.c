@@ -1,301 +1,289 @@
 /*
- * The Node-API face of the lanes. Everything belongs to the environment that made it (napi_set_instance_data): main
- * thread and workers share nothing.
+ * The face that JavaScript sees: `new Lane(name, netns, replyTimeoutMillis, onResult)`, with `submit(batch)` and
+ * `close()`. src/kernel/native/addon.ts is its contract.
  *
- *     openLane(netns: string | null, name: string, replyTimeoutMillis: number,
- *              onOutcome: (errno: number, phase: string, results: ArrayBuffer) => void): Lane
- *     submit(lane, batch: Uint8Array): void       one onOutcome per batch, in order
- *     closeLane(lane): void                       runs what was submitted, then ends the thread
+ * Who keeps what alive. A handle is held by its JavaScript object and by its thread-safe function, and freed when
+ * both are gone; all of that happens on the JavaScript thread. The lane's thread has no reference to count: it is
+ * always joined before the thread-safe function is released, in one of two ways:
+ *
+ *   close()          the thread runs what it has, delivers NULL as its last act, and is joined by that delivery;
+ *   the environment  (worker.terminate(), end of the process) runs cleanup hooks, the youngest first. Ours is
+ *   ends             younger than that of the thread-safe function, so the thread is stopped and joined while its
+ *                    deliveries still have somewhere to go.
+ *
+ * process.exit() and uncaught exceptions of the main thread run no hooks: the kernel closes the descriptors, and
+ * with them goes every TAP that is not finished.
  */
 #include <errno.h>
-#include <stdbool.h>
+#include <node_api.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NAPI_VERSION 9
-#include <node_api.h>
-
 #include "lane.h"
-#include "program.h"
 
-/*
- * A lane as JavaScript sees it. Two things keep it: the handle of JavaScript, until it is collected, and the
- * threadsafe function, until it is finalized, which is after the thread has ended. Both let go on the JavaScript
- * thread, so a plain count serves.
- */
-struct port {
-	struct lane *lane;
-	napi_threadsafe_function deliver;
-	unsigned references;
-	unsigned outstanding;
-	bool closing;
+struct handle {
+  struct lane *lane;
+  napi_env env;
+  /* NULL once it was released. */
+  napi_threadsafe_function results;
+  /* To the JavaScript object: weak while nothing is outstanding, so that a forgotten lane can be collected. */
+  napi_ref self;
+  uint32_t references;
+  uint32_t outstanding;
+  bool closing;
 };
 
-static void unreference(struct port *port)
-{
-	if (--port->references == 0)
-		free(port);
+/* Random. Tells our objects from those that another addon wrapped. */
+static const napi_type_tag lane_tag = {0x6f1d3c8e0b7a4952U, 0x93e4a1f7c05d68b2U};
+
+static void handle_unref(struct handle *handle) {
+  if (--handle->references > 0)
+    return;
+  lane_free(handle->lane);
+  free(handle);
 }
 
-static napi_value throw_errno(napi_env env, const char *what, int error)
-{
-	napi_value message;
-	napi_value code;
-	napi_value exception;
-	napi_value number;
-
-	if (napi_create_string_utf8(env, what, NAPI_AUTO_LENGTH, &message) == napi_ok &&
-	    napi_create_string_utf8(env, "ERR_TAP_ADDON", NAPI_AUTO_LENGTH, &code) == napi_ok &&
-	    napi_create_error(env, code, message, &exception) == napi_ok &&
-	    napi_create_int32(env, -error, &number) == napi_ok &&
-	    napi_set_named_property(env, exception, "errno", number) == napi_ok)
-		napi_throw(env, exception);
-	return NULL;
+/* While something is outstanding, the process stays alive and so does the JavaScript object. */
+static void handle_hold(struct handle *handle) {
+  if (handle->outstanding++ > 0)
+    return;
+  napi_ref_threadsafe_function(handle->env, handle->results);
+  if (handle->self)
+    napi_reference_ref(handle->env, handle->self, NULL);
 }
 
-/* On the lane's thread. */
-static void on_done(void *context, struct outcome *outcome)
-{
-	struct port *port = context;
-
-	/* The environment is going down: nobody is left to be told. */
-	if (napi_call_threadsafe_function(port->deliver, outcome, napi_tsfn_nonblocking) != napi_ok)
-		outcome_free(outcome);
+static void handle_let_go(struct handle *handle) {
+  if (--handle->outstanding > 0)
+    return;
+  napi_unref_threadsafe_function(handle->env, handle->results);
+  if (handle->self)
+    napi_reference_unref(handle->env, handle->self, NULL);
 }
 
-/* On the lane's thread, its last act: the function is finalized when what it still has to deliver is delivered. */
-static void on_ended(void *context)
-{
-	struct port *port = context;
-
-	napi_release_threadsafe_function(port->deliver, napi_tsfn_release);
+/* Called by the lane's thread. */
+static void deliver(void *context, struct batch *batch) {
+  struct handle *handle = context;
+  if (napi_call_threadsafe_function(handle->results, batch, napi_tsfn_nonblocking) != napi_ok)
+    batch_free(batch);
 }
 
-static void finalize_buffer(napi_env env, void *data, void *hint)
-{
-	(void)env;
-	(void)data;
-	outcome_free(hint);
+static void handle_close(struct handle *handle) {
+  if (handle->closing)
+    return;
+  handle->closing = true;
+  handle_hold(handle);
+  if (!lane_close(handle->lane))
+    deliver(handle, NULL);
 }
 
-static napi_status results_of(napi_env env, struct outcome *outcome, napi_value *results)
-{
-	void *copy;
-	napi_status status;
-
-	if (outcome->results.length >= 16384) {
-		status = napi_create_external_arraybuffer(env, outcome->results.data, outcome->results.length, finalize_buffer,
-							  outcome, results);
-		/* napi_no_external_buffers_allowed: some embedders of V8 have none. */
-		if (status == napi_ok)
-			return status;
-	}
-	status = napi_create_arraybuffer(env, outcome->results.length, &copy, results);
-	if (status == napi_ok && outcome->results.length > 0)
-		memcpy(copy, outcome->results.data, outcome->results.length);
-	outcome_free(outcome);
-	return status;
+/* The environment ends. */
+static void cleanup(void *data) {
+  struct handle *handle = data;
+  handle->closing = true;
+  lane_stop(handle->lane);
+  napi_release_threadsafe_function(handle->results, napi_tsfn_abort);
+  handle->results = NULL;
 }
 
-/* On the JavaScript thread; without an environment where it is going down. */
-static void call_js(napi_env env, napi_value callback, void *context, void *data)
-{
-	struct port *port = context;
-	struct outcome *outcome = data;
-	napi_value arguments[3];
-	napi_value undefined;
-
-	if (!env || !callback) {
-		outcome_free(outcome);
-		return;
-	}
-	if (--port->outstanding == 0)
-		napi_unref_threadsafe_function(env, port->deliver);
-	int error = outcome->error;
-	const char *phase = outcome->phase ? outcome->phase : "";
-	if (napi_create_int32(env, -error, &arguments[0]) != napi_ok ||
-	    napi_create_string_utf8(env, phase, NAPI_AUTO_LENGTH, &arguments[1]) != napi_ok ||
-	    napi_get_undefined(env, &undefined) != napi_ok) {
-		outcome_free(outcome);
-		return;
-	}
-	if (results_of(env, outcome, &arguments[2]) != napi_ok)
-		return;
-	/* The callback does not throw; if it did, Node reports it as an uncaught exception. */
-	napi_call_function(env, undefined, callback, 3, arguments, NULL);
+/* The thread has delivered its last, or never was. */
+static void handle_end(struct handle *handle) {
+  lane_join(handle->lane);
+  handle_let_go(handle);
+  napi_remove_env_cleanup_hook(handle->env, cleanup, handle);
+  napi_release_threadsafe_function(handle->results, napi_tsfn_release);
+  handle->results = NULL;
 }
 
-/*
- * The environment is going down: worker.terminate(), or the end of the loop. The thread ends after the program that
- * it is in, which closes its descriptors, so nothing half-made stays. Added after the threadsafe function was made,
- * this hook runs before that function's own: while the thread lives, so does what it calls.
- */
-static void on_cleanup(void *data)
-{
-	struct port *port = data;
-
-	if (!port->lane)
-		return;
-	lane_stop(port->lane);
-	lane_join(port->lane);
-	port->lane = NULL;
+static void call_on_result(const struct handle *handle, napi_value result) {
+  napi_value self, function;
+  /* Errors: either the environment is ending, or the function threw and Node reports that. */
+  if (handle->self && napi_get_reference_value(handle->env, handle->self, &self) == napi_ok && self &&
+      napi_get_named_property(handle->env, self, "onResult", &function) == napi_ok)
+    (void)napi_call_function(handle->env, self, function, 1, &result, NULL);
 }
 
-/* On the JavaScript thread, after the lane's thread let go of the function: joining it takes no time. */
-static void finalize_deliver(napi_env env, void *data, void *hint)
-{
-	struct port *port = data;
+/* Called on the JavaScript thread with what `deliver` was given; without `env` when the environment has ended. */
+static void take_result(napi_env env, napi_value unused, void *context, void *data) {
+  struct handle *handle = context;
+  struct batch *batch = data;
+  napi_value result;
+  void *copy;
+  (void)unused;
 
-	(void)hint;
-	napi_remove_env_cleanup_hook(env, on_cleanup, port);
-	if (port->lane) {
-		lane_join(port->lane);
-		port->lane = NULL;
-	}
-	unreference(port);
+  if (!env) {
+    batch_free(batch);
+    return;
+  }
+  if (!batch) {
+    napi_value self = NULL;
+    /* Kept in this scope: the end of the handle's hold may otherwise let it be collected before it is told. */
+    if (handle->self)
+      napi_get_reference_value(env, handle->self, &self);
+    handle_end(handle);
+    if (napi_get_null(env, &result) == napi_ok)
+      call_on_result(handle, result);
+    return;
+  }
+  if (napi_create_arraybuffer(env, batch->result.length, &copy, &result) == napi_ok) {
+    if (batch->result.length > 0)
+      memcpy(copy, batch->result.data, batch->result.length);
+    call_on_result(handle, result);
+  }
+  batch_free(batch);
+  handle_let_go(handle);
 }
 
-static void finalize_handle(napi_env env, void *data, void *hint)
-{
-	struct port *port = data;
-
-	(void)env;
-	(void)hint;
-	if (port->lane && !port->closing) {
-		port->closing = true;
-		lane_finish(port->lane);
-	}
-	unreference(port);
+static void finalize_results(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)hint;
+  handle_unref(data);
 }
 
-static napi_value open_lane(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[4];
-	napi_value resource;
-	napi_value handle;
-	napi_valuetype type;
-	struct port *port = NULL;
-	size_t count = 4;
-	size_t length;
-	char *netns = NULL;
-	char name[16];
-	int32_t timeout_ms;
-	int r;
-
-	if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != napi_ok || count < 4 ||
-	    napi_typeof(env, arguments[0], &type) != napi_ok ||
-	    napi_get_value_string_utf8(env, arguments[1], name, sizeof name, &length) != napi_ok ||
-	    napi_get_value_int32(env, arguments[2], &timeout_ms) != napi_ok)
-		return throw_errno(env, "openLane takes a path or null, a name, a number and a function", -EINVAL);
-	if (type == napi_string) {
-		if (napi_get_value_string_utf8(env, arguments[0], NULL, 0, &length) != napi_ok)
-			return throw_errno(env, "the path of the namespace is not readable", -EINVAL);
-		netns = malloc(length + 1);
-		if (!netns)
-			return throw_errno(env, "no memory for a lane", -ENOMEM);
-		napi_get_value_string_utf8(env, arguments[0], netns, length + 1, &length);
-	}
-	port = calloc(1, sizeof *port);
-	if (!port) {
-		r = -ENOMEM;
-		goto fail;
-	}
-	r = -EINVAL;
-	if (napi_create_string_utf8(env, "tap-pool", NAPI_AUTO_LENGTH, &resource) != napi_ok ||
-	    napi_create_threadsafe_function(env, arguments[3], NULL, resource, 0, 1, port, finalize_deliver, port, call_js,
-					    &port->deliver) != napi_ok)
-		goto fail;
-	/* From here on the function owns one reference and frees the port. */
-	port->references = 1;
-	napi_unref_threadsafe_function(env, port->deliver);
-	r = lane_start(&port->lane, netns, name, timeout_ms, on_done, on_ended, port);
-	free(netns);
-	if (r < 0) {
-		port->lane = NULL;
-		napi_release_threadsafe_function(port->deliver, napi_tsfn_abort);
-		return throw_errno(env, "the thread of a lane cannot be started", r);
-	}
-	port->references++;
-	if (napi_add_env_cleanup_hook(env, on_cleanup, port) != napi_ok ||
-	    napi_create_external(env, port, finalize_handle, NULL, &handle) != napi_ok) {
-		port->closing = true;
-		lane_finish(port->lane);
-		unreference(port);
-		return throw_errno(env, "no memory for a lane", -ENOMEM);
-	}
-	return handle;
-
-fail:
-	free(netns);
-	free(port);
-	return throw_errno(env, "a lane cannot be opened", r);
+static void finalize_object(napi_env env, void *data, void *hint) {
+  struct handle *handle = data;
+  (void)hint;
+  napi_delete_reference(env, handle->self);
+  handle->self = NULL;
+  if (handle->results)
+    handle_close(handle);
+  handle_unref(handle);
 }
 
-static struct port *port_of(napi_env env, napi_value handle)
-{
-	napi_valuetype type;
-	void *port = NULL;
-
-	if (napi_typeof(env, handle, &type) != napi_ok || type != napi_external ||
-	    napi_get_value_external(env, handle, &port) != napi_ok)
-		return NULL;
-	return port;
+static napi_value throw_type_error(napi_env env, const char *message) {
+  napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message);
+  return NULL;
 }
 
-static napi_value submit(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[2];
-	napi_typedarray_type type;
-	struct port *port;
-	size_t count = 2;
-	size_t length;
-	void *batch;
-	bool typed = false;
-	int r;
+static struct handle *unwrap(napi_env env, napi_callback_info info, size_t argc, napi_value *argv) {
+  napi_value self;
+  bool ours = false;
+  void *handle;
 
-	if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != napi_ok || count < 2 ||
-	    !(port = port_of(env, arguments[0])) || napi_is_typedarray(env, arguments[1], &typed) != napi_ok || !typed ||
-	    napi_get_typedarray_info(env, arguments[1], &type, &length, &batch, NULL, NULL) != napi_ok ||
-	    type != napi_uint8_array)
-		return throw_errno(env, "submit takes a lane and a Uint8Array", -EINVAL);
-	if (port->closing || !port->lane)
-		return throw_errno(env, "the lane is closed", -EPIPE);
-	r = batch_check(batch, length);
-	if (r < 0)
-		return throw_errno(env, "the batch is malformed", r);
-	r = lane_submit(port->lane, batch, length);
-	if (r < 0)
-		return throw_errno(env, "no memory for a batch", r);
-	/* While a result is to come, the event loop stays. */
-	if (port->outstanding++ == 0)
-		napi_ref_threadsafe_function(env, port->deliver);
-	return NULL;
+  if (napi_get_cb_info(env, info, &argc, argv, &self, NULL) == napi_ok &&
+      napi_check_object_type_tag(env, self, &lane_tag, &ours) == napi_ok && ours &&
+      napi_unwrap(env, self, &handle) == napi_ok)
+    return handle;
+  throw_type_error(env, "not a Lane");
+  return NULL;
 }
 
-static napi_value close_lane(napi_env env, napi_callback_info info)
-{
-	napi_value handle;
-	struct port *port;
-	size_t count = 1;
+/* submit(batch: Uint8Array): number; 0 or -errno */
+static napi_value lane_submit_method(napi_env env, napi_callback_info info) {
+  napi_value argv[1], result;
+  napi_typedarray_type type;
+  size_t length;
+  void *data;
+  struct batch *batch;
 
-	if (napi_get_cb_info(env, info, &count, &handle, NULL, NULL) != napi_ok || count < 1 || !(port = port_of(env, handle)))
-		return throw_errno(env, "closeLane takes a lane", -EINVAL);
-	if (!port->closing && port->lane) {
-		port->closing = true;
-		lane_finish(port->lane);
-	}
-	return NULL;
+  struct handle *handle = unwrap(env, info, 1, argv);
+  if (!handle)
+    return NULL;
+  if (napi_get_typedarray_info(env, argv[0], &type, &length, &data, NULL, NULL) != napi_ok ||
+      type != napi_uint8_array)
+    return throw_type_error(env, "the batch must be a Uint8Array");
+
+  int error = handle->closing ? -ESHUTDOWN : batch_new(&batch, data, length);
+  if (error == 0) {
+    error = lane_submit(handle->lane, batch);
+    if (error == 0)
+      handle_hold(handle);
+    else
+      batch_free(batch);
+  }
+  return napi_create_int32(env, error, &result) == napi_ok ? result : NULL;
 }
 
-NAPI_MODULE_INIT()
-{
-	const napi_property_descriptor properties[] = {
-		{"openLane", NULL, open_lane, NULL, NULL, NULL, napi_enumerable, NULL},
-		{"submit", NULL, submit, NULL, NULL, NULL, napi_enumerable, NULL},
-		{"closeLane", NULL, close_lane, NULL, NULL, NULL, napi_enumerable, NULL},
-	};
+/* close(): void; onResult(null) tells the end */
+static napi_value lane_close_method(napi_env env, napi_callback_info info) {
+  struct handle *handle = unwrap(env, info, 0, NULL);
+  if (handle)
+    handle_close(handle);
+  return NULL;
+}
 
-	if (napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties) != napi_ok)
-		return throw_errno(env, "the addon cannot be set up", -EINVAL);
-	return exports;
+/* Reads a string of at most `size` - 1 bytes. */
+static bool read_string(napi_env env, napi_value value, char *buffer, size_t size) {
+  size_t length;
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= size)
+    return false;
+  return napi_get_value_string_utf8(env, value, buffer, size, NULL) == napi_ok && strlen(buffer) == length;
+}
+
+static napi_status create_results(struct handle *handle) {
+  napi_value name;
+  napi_status status = napi_create_string_utf8(handle->env, "tap-pool:lane", NAPI_AUTO_LENGTH, &name);
+  if (status != napi_ok)
+    return status;
+  status = napi_create_threadsafe_function(handle->env, NULL, NULL, name, 0, 1, handle, finalize_results, handle,
+                                           take_result, &handle->results);
+  if (status != napi_ok)
+    return status;
+  handle->references++;
+  napi_unref_threadsafe_function(handle->env, handle->results);
+  return napi_add_env_cleanup_hook(handle->env, cleanup, handle);
+}
+
+/* new Lane(name: string, netns: string | undefined, replyTimeoutMillis: number, onResult: Function) */
+static napi_value lane_constructor(napi_env env, napi_callback_info info) {
+  struct lane_options options = {.deliver = deliver};
+  char netns[PATH_LENGTH_MAX];
+  size_t argc = 4;
+  napi_value argv[4], self, target = NULL;
+  napi_valuetype netns_type, function_type;
+  struct handle *handle;
+
+  if (napi_get_cb_info(env, info, &argc, argv, &self, NULL) != napi_ok ||
+      napi_get_new_target(env, info, &target) != napi_ok || !target)
+    return throw_type_error(env, "Lane is a class");
+  if (!read_string(env, argv[0], options.name, sizeof options.name))
+    return throw_type_error(env, "the name must be a string of at most 15 bytes");
+  if (napi_typeof(env, argv[1], &netns_type) != napi_ok ||
+      (netns_type != napi_undefined && !read_string(env, argv[1], netns, sizeof netns)))
+    return throw_type_error(env, "the path of the network namespace must be a string of less than 4096 bytes");
+  if (napi_get_value_uint32(env, argv[2], &options.timeout_ms) != napi_ok)
+    return throw_type_error(env, "the timeout must be a number");
+  if (napi_typeof(env, argv[3], &function_type) != napi_ok || function_type != napi_function)
+    return throw_type_error(env, "onResult must be a function");
+
+  handle = calloc(1, sizeof *handle);
+  if (!handle)
+    goto out_of_memory;
+  handle->env = env;
+  options.context = handle;
+  options.netns = netns_type == napi_undefined ? NULL : netns;
+  if (lane_new(&handle->lane, &options) < 0) {
+    free(handle);
+    goto out_of_memory;
+  }
+  handle->references = 1;
+  if (napi_wrap(env, self, handle, finalize_object, NULL, &handle->self) != napi_ok) {
+    handle_unref(handle);
+    goto failed;
+  }
+  /* From here on the finalizer of the object cleans up. */
+  if (napi_type_tag_object(env, self, &lane_tag) != napi_ok ||
+      napi_set_named_property(env, self, "onResult", argv[3]) != napi_ok || create_results(handle) != napi_ok)
+    goto failed;
+  return self;
+
+out_of_memory:
+  napi_throw_error(env, NULL, "out of memory");
+  return NULL;
+failed:
+  napi_throw_error(env, NULL, "the lane cannot be made");
+  return NULL;
+}
+
+NAPI_MODULE_INIT() {
+  const napi_property_descriptor methods[] = {
+      {.utf8name = "submit", .method = lane_submit_method, .attributes = napi_default_method},
+      {.utf8name = "close", .method = lane_close_method, .attributes = napi_default_method},
+  };
+  napi_value class;
+
+  if (napi_define_class(env, "Lane", NAPI_AUTO_LENGTH, lane_constructor, NULL, sizeof methods / sizeof *methods,
+                        methods, &class) != napi_ok ||
+      napi_set_named_property(env, exports, "Lane", class) != napi_ok)
+    napi_throw_error(env, NULL, "the class Lane cannot be defined");
+  return exports;
 }

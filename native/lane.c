@@ -1,237 +1,187 @@
 #include "lane.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "netlink.h"
-#include "program.h"
-
-#define STACK_BYTES (256u * 1024u)
-
-struct batch {
-	struct batch *next;
-	size_t length;
-	uint8_t bytes[];
-};
+/* The thread needs a few KiB; glibc takes the thread-local storage of the whole process out of this as well. */
+#define STACK_SIZE (256U * 1024U)
 
 struct lane {
-	pthread_t thread;
-	pthread_mutex_t mutex;
-	pthread_cond_t wake;
-	/* Guarded by mutex: the queue, and whether more is to come. */
-	struct batch *first;
-	struct batch **last;
-	bool finishing;
-	/* Read between two programs without the mutex. */
-	atomic_bool stopping;
-	/* Of the thread alone. */
-	struct netlink netlink;
-	bool ready;
-	/* Constant. */
-	char *netns;
-	char name[16];
-	int timeout_ms;
-	lane_done done;
-	lane_ended ended;
-	void *context;
+  struct lane_options options;
+  char *netns;
+
+  /* The owner's alone. */
+  bool running;
+  pthread_t thread;
+  int wake_fd;
+
+  /* Between the owner and the thread. */
+  pthread_mutex_t mutex;
+  pthread_cond_t changed;
+  struct batch *first;
+  struct batch *last;
+  bool draining;
+  atomic_bool stopping;
+
+  /* The thread's alone while it runs. */
+  struct machine machine;
 };
 
-void outcome_free(struct outcome *outcome)
-{
-	if (!outcome)
-		return;
-	bytes_free(&outcome->results);
-	free(outcome);
+int lane_new(struct lane **result, const struct lane_options *options) {
+  struct lane *lane = calloc(1, sizeof *lane);
+  if (!lane)
+    return -ENOMEM;
+  lane->options = *options;
+  lane->wake_fd = -1;
+  if (options->netns) {
+    lane->netns = strdup(options->netns);
+    if (!lane->netns) {
+      free(lane);
+      return -ENOMEM;
+    }
+  }
+  atomic_init(&lane->stopping, false);
+  pthread_mutex_init(&lane->mutex, NULL);
+  pthread_cond_init(&lane->changed, NULL);
+  *result = lane;
+  return 0;
 }
 
-static int stopped(void *context)
-{
-	return atomic_load_explicit(&((struct lane *)context)->stopping, memory_order_acquire);
+static void drop_batches(struct lane *lane) {
+  while (lane->first) {
+    struct batch *batch = lane->first;
+    lane->first = batch->next;
+    batch_free(batch);
+  }
+  lane->last = NULL;
 }
 
-static int enter_namespace(const char *path, const char **phase)
-{
-	int fd;
-	int r = 0;
+/* The next batch, or NULL when the thread is to end. */
+static struct batch *next_batch(struct lane *lane) {
+  struct batch *batch = NULL;
 
-	*phase = "open netns";
-	/* O_NONBLOCK: a path that is a FIFO must not block the lane for ever. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	*phase = "setns";
-	if (setns(fd, CLONE_NEWNET) < 0)
-		r = -errno;
-	close(fd);
-	return r;
+  pthread_mutex_lock(&lane->mutex);
+  while (!lane->first && !lane->draining && !atomic_load(&lane->stopping))
+    pthread_cond_wait(&lane->changed, &lane->mutex);
+  if (!atomic_load(&lane->stopping) && lane->first) {
+    batch = lane->first;
+    lane->first = batch->next;
+    if (!lane->first)
+      lane->last = NULL;
+    batch->next = NULL;
+  }
+  pthread_mutex_unlock(&lane->mutex);
+  return batch;
 }
 
-/*
- * A TAP lives in the namespace in which /dev/net/tun was opened, and a socket in the one that it was made in: so the
- * thread enters the namespace before it opens anything. Tried again with the next batch where it fails.
- */
-static int make_ready(struct lane *lane, const char **phase)
-{
-	int r;
+static void *lane_main(void *argument) {
+  struct lane *lane = argument;
+  struct batch *batch;
 
-	if (lane->ready)
-		return 0;
-	if (lane->netns) {
-		r = enter_namespace(lane->netns, phase);
-		if (r < 0)
-			return r;
-	}
-	r = netlink_open(&lane->netlink, lane->timeout_ms, phase);
-	lane->ready = r == 0;
-	return r;
+  pthread_setname_np(pthread_self(), lane->options.name);
+  while ((batch = next_batch(lane))) {
+    for (uint32_t i = 0; i < batch->programs && !atomic_load(&lane->stopping); i++)
+      machine_run(&lane->machine, batch);
+    if (atomic_load(&lane->stopping))
+      batch_free(batch);
+    else
+      lane->options.deliver(lane->options.context, batch);
+  }
+  netlink_free(&lane->machine.netlink);
+  if (!atomic_load(&lane->stopping))
+    lane->options.deliver(lane->options.context, NULL);
+  return NULL;
 }
 
-static void run_batch(struct lane *lane, struct batch *batch)
-{
-	struct outcome *outcome = calloc(1, sizeof *outcome);
+static int start_thread(struct lane *lane) {
+  pthread_attr_t attributes;
+  sigset_t all, before;
 
-	/* Without memory for the answer there is none; the caller of the process has worse problems. */
-	if (!outcome)
-		abort();
-	outcome->error = make_ready(lane, &outcome->phase);
-	if (outcome->error == 0) {
-		outcome->phase = "memory";
-		outcome->error = batch_run(&lane->netlink, batch->bytes, batch->length, stopped, lane, &outcome->results);
-	}
-	lane->done(lane->context, outcome);
+  if (lane->wake_fd < 0) {
+    lane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (lane->wake_fd < 0)
+      return -errno;
+  }
+  lane->machine.netns = lane->netns;
+  netlink_init(&lane->machine.netlink, lane->wake_fd, lane->options.timeout_ms);
+
+  int error = pthread_attr_init(&attributes);
+  if (error != 0)
+    return -error;
+  error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
+  if (error == 0) {
+    /* A thread inherits the mask: blocked before it exists, no signal of the process ever runs a handler on it. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&lane->thread, &attributes, lane_main, lane);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+  }
+  pthread_attr_destroy(&attributes);
+  lane->running = error == 0;
+  return -error;
 }
 
-static struct batch *next_batch(struct lane *lane)
-{
-	struct batch *batch;
-
-	pthread_mutex_lock(&lane->mutex);
-	while (!lane->first && !lane->finishing && !stopped(lane))
-		pthread_cond_wait(&lane->wake, &lane->mutex);
-	batch = stopped(lane) ? NULL : lane->first;
-	if (batch) {
-		lane->first = batch->next;
-		if (!lane->first)
-			lane->last = &lane->first;
-	}
-	pthread_mutex_unlock(&lane->mutex);
-	return batch;
+int lane_submit(struct lane *lane, struct batch *batch) {
+  if (!lane->running) {
+    int error = start_thread(lane);
+    if (error < 0)
+      return error;
+  }
+  pthread_mutex_lock(&lane->mutex);
+  if (lane->last)
+    lane->last->next = batch;
+  else
+    lane->first = batch;
+  lane->last = batch;
+  pthread_cond_signal(&lane->changed);
+  pthread_mutex_unlock(&lane->mutex);
+  return 0;
 }
 
-static void *run(void *argument)
-{
-	struct lane *lane = argument;
-	struct batch *batch;
-
-	(void)pthread_setname_np(pthread_self(), lane->name);
-	while ((batch = next_batch(lane))) {
-		run_batch(lane, batch);
-		free(batch);
-	}
-	if (lane->ready)
-		netlink_close(&lane->netlink);
-	lane->ended(lane->context);
-	return NULL;
+bool lane_close(struct lane *lane) {
+  if (!lane->running)
+    return false;
+  pthread_mutex_lock(&lane->mutex);
+  lane->draining = true;
+  pthread_cond_signal(&lane->changed);
+  pthread_mutex_unlock(&lane->mutex);
+  return true;
 }
 
-static void free_lane(struct lane *lane)
-{
-	struct batch *batch;
+void lane_stop(struct lane *lane) {
+  const uint64_t one = 1;
 
-	while ((batch = lane->first)) {
-		lane->first = batch->next;
-		free(batch);
-	}
-	pthread_cond_destroy(&lane->wake);
-	pthread_mutex_destroy(&lane->mutex);
-	free(lane->netns);
-	free(lane);
+  if (lane->running) {
+    pthread_mutex_lock(&lane->mutex);
+    atomic_store(&lane->stopping, true);
+    pthread_cond_signal(&lane->changed);
+    pthread_mutex_unlock(&lane->mutex);
+    /* Can only fail where the counter is full, and that is readable as well. */
+    (void)!write(lane->wake_fd, &one, sizeof one);
+  }
+  lane_join(lane);
 }
 
-int lane_start(struct lane **result, const char *netns, const char *name, int timeout_ms, lane_done done, lane_ended ended,
-	       void *context)
-{
-	struct lane *lane = calloc(1, sizeof *lane);
-	pthread_attr_t attributes;
-	sigset_t all;
-	sigset_t before;
-	int r;
-
-	if (!lane)
-		return -ENOMEM;
-	pthread_mutex_init(&lane->mutex, NULL);
-	pthread_cond_init(&lane->wake, NULL);
-	lane->last = &lane->first;
-	lane->timeout_ms = timeout_ms;
-	lane->done = done;
-	lane->ended = ended;
-	lane->context = context;
-	strncpy(lane->name, name, sizeof lane->name - 1);
-	lane->netns = netns ? strdup(netns) : NULL;
-	if (netns && !lane->netns) {
-		free_lane(lane);
-		return -ENOMEM;
-	}
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	/* Signals are for the threads of Node: the new thread inherits a mask that blocks all. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&lane->thread, &attributes, run, lane);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	if (r != 0) {
-		free_lane(lane);
-		return -r;
-	}
-	*result = lane;
-	return 0;
+void lane_join(struct lane *lane) {
+  if (lane->running)
+    pthread_join(lane->thread, NULL);
+  lane->running = false;
+  drop_batches(lane);
+  if (lane->wake_fd >= 0)
+    close(lane->wake_fd);
+  lane->wake_fd = -1;
 }
 
-int lane_submit(struct lane *lane, const uint8_t *bytes, size_t length)
-{
-	struct batch *batch = malloc(sizeof *batch + length);
-
-	if (!batch)
-		return -ENOMEM;
-	batch->next = NULL;
-	batch->length = length;
-	memcpy(batch->bytes, bytes, length);
-	pthread_mutex_lock(&lane->mutex);
-	*lane->last = batch;
-	lane->last = &batch->next;
-	pthread_cond_signal(&lane->wake);
-	pthread_mutex_unlock(&lane->mutex);
-	return 0;
-}
-
-void lane_finish(struct lane *lane)
-{
-	pthread_mutex_lock(&lane->mutex);
-	lane->finishing = true;
-	pthread_cond_signal(&lane->wake);
-	pthread_mutex_unlock(&lane->mutex);
-}
-
-void lane_stop(struct lane *lane)
-{
-	pthread_mutex_lock(&lane->mutex);
-	atomic_store_explicit(&lane->stopping, true, memory_order_release);
-	pthread_cond_signal(&lane->wake);
-	pthread_mutex_unlock(&lane->mutex);
-}
-
-void lane_join(struct lane *lane)
-{
-	pthread_join(lane->thread, NULL);
-	free_lane(lane);
+void lane_free(struct lane *lane) {
+  lane_join(lane);
+  pthread_cond_destroy(&lane->changed);
+  pthread_mutex_destroy(&lane->mutex);
+  free(lane->netns);
+  free(lane);
 }

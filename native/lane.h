@@ -1,39 +1,50 @@
+#ifndef TAP_POOL_LANE_H
+#define TAP_POOL_LANE_H
+
+#include <stdbool.h>
+
+#include "program.h"
+
 /*
- * A lane: a thread of our own (never one of libuv's four, which one RTM_DELLINK would hold for 16 ms) with its own
- * netlink socket, in the network namespace asked for. It runs batches in order and hands each result to `done`.
+ * A thread of our own that runs batches, one after the other. It is started by the first submission. All functions
+ * below belong to one thread, the owner's.
  */
-#pragma once
-
-#include <stddef.h>
-#include <stdint.h>
-
-#include "bytes.h"
-
 struct lane;
 
-/* What became of one batch. Owned by whoever `done` hands it to; free with outcome_free. */
-struct outcome {
-	/* 0, or the negative errno for which nothing was run; `phase` then tells where. */
-	int error;
-	const char *phase;
-	struct bytes results;
+/*
+ * Called by the lane's thread with every batch that was run, and as its last act with NULL, when lane_close() made
+ * it end. Takes over the batch.
+ */
+typedef void (*lane_deliver)(void *context, struct batch *batch);
+
+/* As long as the kernel lets the name of a thread be, with its NUL. */
+#define LANE_NAME_SIZE 16
+
+struct lane_options {
+  char name[LANE_NAME_SIZE];
+  /* Path of a network namespace to enter, or NULL. Copied. */
+  const char *netns;
+  uint32_t timeout_ms;
+  lane_deliver deliver;
+  void *context;
 };
 
-/* Called on the lane's thread. Owns the outcome. */
-typedef void (*lane_done)(void *context, struct outcome *outcome);
-/* Called on the lane's thread as its last act. */
-typedef void (*lane_ended)(void *context);
+/* Returns 0 or -ENOMEM. */
+int lane_new(struct lane **lane, const struct lane_options *options);
 
-/* netns may be NULL; name is that of the thread. Starts the thread. Returns 0 or a negative errno. */
-int lane_start(struct lane **lane, const char *netns, const char *name, int timeout_ms, lane_done done, lane_ended ended,
-	       void *context);
-/* Takes a copy of a batch that batch_check has accepted. Returns 0 or a negative errno. */
-int lane_submit(struct lane *lane, const uint8_t *batch, size_t length);
-/* The thread ends when its queue is empty. */
-void lane_finish(struct lane *lane);
-/* The thread ends after the program that it is in; the rest of the queue is dropped. */
+/* Hands a batch over. Returns 0, or the -errno with which the thread could not be started; then the batch stays ours. */
+int lane_submit(struct lane *lane, struct batch *batch);
+
+/* Lets the thread end when it has run what was submitted. Returns false if there is no thread. */
+bool lane_close(struct lane *lane);
+
+/* Lets the thread end after the program that it is running, if it runs, and waits for that. The rest is dropped. */
 void lane_stop(struct lane *lane);
-/* Waits for the end of the thread, which finish or stop must have asked for, and frees the lane. */
+
+/* Waits for a thread that has delivered its NULL. */
 void lane_join(struct lane *lane);
 
-void outcome_free(struct outcome *outcome);
+/* Only without a thread. */
+void lane_free(struct lane *lane);
+
+#endif

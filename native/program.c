@@ -80,22 +80,21 @@ static bool step_is_valid(const struct step *step) {
   }
 }
 
-/* Walks the whole batch once and tells how much room its reports can take. */
-static int batch_check(struct batch *batch, size_t *room) {
+/* Walks the whole batch once and counts how much room its reports can take. */
+static int batch_check(struct batch *batch) {
   uint32_t steps;
   struct step step;
 
-  *room = 0;
   if (take_u32(batch, &batch->programs) < 0)
     return -EINVAL;
   for (uint32_t program = 0; program < batch->programs; program++) {
     if (take_u32(batch, &steps) < 0)
       return -EINVAL;
-    *room += ENTRY_HEADER;
+    batch->room += ENTRY_HEADER;
     for (uint32_t i = 0; i < steps; i++) {
       if (take_step(batch, &step) < 0 || !step_is_valid(&step))
         return -EINVAL;
-      *room += REPORT_ROOM;
+      batch->room += REPORT_ROOM;
     }
   }
   if (batch->at != batch->length)
@@ -105,9 +104,6 @@ static int batch_check(struct batch *batch, size_t *room) {
 }
 
 int batch_new(struct batch **result, const void *data, size_t length) {
-  size_t room;
-  int error;
-
   /* The check below walks the copy: another thread may write to what JavaScript handed in. */
   struct batch *batch = malloc(sizeof *batch + length);
   if (!batch)
@@ -116,9 +112,9 @@ int batch_new(struct batch **result, const void *data, size_t length) {
   if (length > 0)
     memcpy(batch->data, data, length);
 
-  error = batch_check(batch, &room);
+  int error = batch_check(batch);
   if (error == 0)
-    error = bytes_reserve(&batch->result, room);
+    error = bytes_reserve(&batch->result, batch->room);
   if (error < 0) {
     batch_free(batch);
     return error;
@@ -157,7 +153,7 @@ static int run_open(int *slot, const struct step *step) {
 
 static int retry_ioctl(int fd, uint32_t request, unsigned long argument) {
   for (int tries = 1;; tries++) {
-    if (ioctl(fd, request, argument) >= 0)
+    if (ioctl(fd, (unsigned long)request, argument) >= 0)
       return 0;
     if (errno != EINTR || tries == INTERRUPT_TRIES)
       return -errno;
@@ -205,7 +201,10 @@ static int run_step(struct machine *machine, const struct step *step, struct byt
   }
 }
 
-/* Runs a step and appends its report, if there is anything to report. */
+/*
+ * Runs a step and appends its report, if there is anything to report. `spare` bytes stay free behind an output, so
+ * that the reports that follow always find their room.
+ */
 static int report_step(struct machine *machine, const struct step *step, uint32_t index, struct bytes *result,
                        size_t spare) {
   size_t start = result->length;
@@ -241,7 +240,7 @@ static int prepare(struct machine *machine, enum phase *phase) {
       return error;
     machine->netns = NULL;
   }
-  enum netlink_call call;
+  enum netlink_call call = NETLINK_CALL_SOCKET;
   int error = netlink_open(&machine->netlink, &call);
   *phase = call == NETLINK_CALL_SOCKET ? PHASE_SOCKET : PHASE_BIND;
   return error;
@@ -281,9 +280,7 @@ void machine_run(struct machine *machine, struct batch *batch) {
       continue;
 
     size_t before = result->length;
-    /* What the batch's later reports need is never given away to an output. */
-    size_t spare = ALIGNMENT + batch->reserve;
-    error = report_step(machine, &step, i, result, spare);
+    error = report_step(machine, &step, i, result, batch->room);
     if (result->length != before)
       reports++;
     if (error == 0)

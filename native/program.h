@@ -35,8 +35,9 @@ enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND 
 /* A batch that was checked from end to end, and the place up to which it was run. */
 struct batch {
   struct batch *next;
-  /* Has room for the reports of all steps, less their outputs. */
   struct bytes result;
+  /* What the reports of all steps can take, less their outputs: at first reserved, later kept free behind each output. */
+  size_t room;
   uint32_t programs;
   size_t at;
   size_t length;

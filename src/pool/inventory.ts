@@ -62,9 +62,9 @@ export class Inventory {
     return tap && this.#lease(tap, 'pool', holder);
   }
 
-  /** `take`, in its turn. */
-  takeInTurn(holder: LeaseHolder): Promise<TapLease | undefined> {
-    return this.#mutex.runExclusive(() => this.take(holder));
+  /** `take`, in its turn; nothing, where the signal has fired by then. */
+  takeInTurn(holder: LeaseHolder, signal: AbortSignal | undefined): Promise<TapLease | undefined> {
+    return this.#mutex.runExclusive(() => (signal?.aborted ? undefined : this.take(holder)));
   }
 
   /** Whether somebody is in a critical section or waits for one. */

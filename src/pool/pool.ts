@@ -207,13 +207,13 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
   }
 
   async #acquireInTurn(fallbackName: string | undefined, signal: AbortSignal | undefined): Promise<TapLease> {
-    const lease = await this.#inventory.takeInTurn(this);
+    // After the grant an abort is too late: nothing lies between it and the caller.
+    const lease = await this.#inventory.takeInTurn(this, signal);
     if (lease) {
       this.#hits += 1;
-      if (!signal?.aborted) return lease;
-      void this.release(lease).catch(() => undefined);
-      throw abortError(signal);
+      return lease;
     }
+    if (signal?.aborted) throw abortError(signal);
     this.#refuseClosed();
     this.#misses += 1;
     const created = this.#track(this.#createOne(fallbackName, signal));

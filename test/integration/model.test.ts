@@ -109,7 +109,7 @@ async function play(
 
   try {
     for (const round of script) {
-      const results = await Promise.allSettled(round.map((one) => run[one]()));
+      const results = await Promise.allSettled(round.map(async (one) => run[one]()));
       for (const result of results) {
         if (result.status === 'fulfilled') continue;
         const { reason } = result as { reason: unknown };
