@@ -193,34 +193,19 @@ export const creating: Chapter = (host) => {
   });
 
   describe('createTaps over a name that is taken', () => {
-    const takers: [title: string, take: (name: string) => Promise<void>][] = [
-      [
-        'an idle TAP',
-        async (name) => {
-          await create(host().kernel, { name, mtu: 1400, alias: 'foreign' });
-        },
-      ],
-      [
-        'a multi-queue TAP',
-        async (name) => {
-          await create(host().kernel, { name, multiQueue: true });
-        },
-      ],
-      [
-        'a bridge',
-        async (name) => {
-          await host().kernel.createBridge(name);
-        },
-      ],
+    const takers: [title: string, take: (name: string) => Promise<{ readonly ifindex: number }>][] = [
+      ['an idle TAP', (name) => create(host().kernel, { name, mtu: 1400, alias: 'foreign' })],
+      ['a multi-queue TAP', (name) => create(host().kernel, { name, multiQueue: true })],
+      ['a bridge', (name) => host().kernel.createBridge(name)],
     ];
     for (const [title, take] of takers) {
       test(`${title} is left as it is`, async () => {
         const { kernel } = host();
         const name = newName();
-        await take(name);
-        const before = await kernel.getLink({ name });
+        const { ifindex } = await take(name);
+        const before = await read(kernel, ifindex);
         assertFailed((await kernel.createTaps([{ name }]))[0], taken(name));
-        assert.deepEqual(await kernel.getLink({ name }), before);
+        assert.deepEqual(await read(kernel, ifindex), before);
       });
     }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LinkChange, RecycleTarget, TapSpec } from 'tap-pool/kernel';
-import { assertFailed, create, good, newName, read, type Chapter } from './host.js';
+import { assertFailed, assertLink, create, good, newName, read, type Chapter } from './host.js';
 import { heldBy } from './removing.js';
 
 const MAC = 'fe:00:00:00:00:01';
@@ -57,6 +57,16 @@ export const recycling: Chapter = (host) => {
         assert.deepEqual(await read(kernel, target.ifindex), before);
       });
     }
+
+    test('a new stamp takes the place of the expected one', async () => {
+      const { kernel } = host();
+      const { ifindex, spec } = await stamped();
+      const restamped = { ...spec, alias: 'mine again', mac: 'fe:00:00:00:00:02' };
+      assert.deepEqual(await kernel.recycleTaps([{ ifindex, alias: 'mine', spec: restamped }]), [true]);
+      assertLink(await read(kernel, ifindex), { alias: 'mine again', mac: 'fe:00:00:00:00:02' });
+      const [result] = await kernel.recycleTaps([{ ifindex, alias: 'mine', spec: restamped }]);
+      assertFailed(result, { code: 'ERR_TAP_NOT_OWNED', tap: spec.name });
+    });
 
     test('a TAP that left its bridge for another comes back', async () => {
       const { kernel } = host();

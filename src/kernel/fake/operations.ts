@@ -111,13 +111,9 @@ export function setLink(
 export function createBridge(namespace: FakeNamespace, name: string, options: BridgeOptions): LinkState {
   const { mac, mtu = 1500, alias, up = true, ipv6 = false } = options;
   if (namespace.find({ name })) throw new Refusal('EEXIST', 'RTM_NEWLINK');
-  const link = namespace.add(name, { kind: 'bridge', mac: mac?.toLowerCase() });
-  return namespace.change(link.ifindex, {
-    alias,
-    up,
-    ...(options.mtu === undefined ? {} : { mtu }),
-    addrGenMode: genMode(ipv6, mtu),
-  });
+  // Given at birth, the address stays, but the MTU follows the ports all the same.
+  const link = namespace.add(name, { kind: 'bridge', mac: mac?.toLowerCase(), mtu });
+  return namespace.change(link.ifindex, { alias, up, addrGenMode: genMode(ipv6, mtu) });
 }
 
 export function deleteBridge(namespace: FakeNamespace, name: string): void {
