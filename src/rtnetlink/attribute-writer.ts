@@ -1,6 +1,6 @@
 /** Writing struct nlattr (linux/netlink.h). */
 import { TapPoolError } from '../errors.js';
-import { align, HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
+import { HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
 import { NLA_F_NESTED, NLA_HDRLEN } from './constants.js';
 
 /** nla_len has 16 bits. */
@@ -10,42 +10,50 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
 const utf8 = new TextEncoder();
 
 /**
- * Writes attributes one behind the other into one buffer, which grows as needed and is used again after
- * {@link AttributeWriter.reset}.
+ * Writes attributes one behind the other, in place: what {@link AttributeWriter.finish} returns is a window of a larger
+ * buffer, which is not written again; the next attributes come behind it. Copy what is to be kept for long, lest it
+ * keep the whole buffer.
  *
  * Every method throws a `TapPoolError` `ERR_TAP_INVALID_ARGUMENT` for a value that its attribute cannot hold.
  */
 export class AttributeWriter {
   readonly #little: boolean;
-  #bytes = new Uint8Array(512);
-  #view = viewOf(this.#bytes);
-  #length = 0;
+  readonly #capacity: number;
+  #bytes: Uint8Array;
+  #view: DataView;
+  /** Where the present attributes, or the header before them, begin. */
+  #start = 0;
+  #end = 0;
 
-  constructor(order: ByteOrder = HOST_BYTE_ORDER) {
+  /** @param capacity bytes of each buffer; one that needs more gets more */
+  constructor(order: ByteOrder = HOST_BYTE_ORDER, capacity = 512) {
     this.#little = order === 'LE';
+    this.#capacity = capacity;
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = viewOf(this.#bytes);
   }
 
-  /** Begins anew, with room for a header of so many bytes (a multiple of four), all zero. */
+  /** Drops what was not finished and leaves room for a header of so many bytes (a multiple of four), all zero. */
   reset(headerLength = 0): void {
-    this.#length = 0;
+    this.#end = this.#start;
     this.#reserve(headerLength);
-    this.#bytes.fill(0, 0, headerLength);
-    this.#length = headerLength;
+    for (let at = 0; at < headerLength; at += 4) this.#view.setUint32(this.#start + at, 0);
+    this.#end += headerLength;
   }
 
   /** Writes into the header. */
   headerU16(offset: number, value: number): void {
-    this.#view.setUint16(offset, value, this.#little);
+    this.#view.setUint16(this.#start + offset, value, this.#little);
   }
 
   /** Writes into the header; negative values in two's complement. */
   headerU32(offset: number, value: number): void {
-    this.#view.setUint32(offset, value, this.#little);
+    this.#view.setUint32(this.#start + offset, value, this.#little);
   }
 
   /** Bytes written so far, the header among them. */
   get length(): number {
-    return this.#length;
+    return this.#end - this.#start;
   }
 
   u8(type: number, value: number): void {
@@ -87,18 +95,21 @@ export class AttributeWriter {
 
   /** Opens an attribute that holds attributes, with NLA_F_NESTED; what it returns goes to {@link endNested}. */
   beginNested(type: number): number {
-    return this.#attribute(type | NLA_F_NESTED, 0) - NLA_HDRLEN;
+    return this.#attribute(type | NLA_F_NESTED, 0) - NLA_HDRLEN - this.#start;
   }
 
   endNested(begin: number): void {
-    const length = this.#length - begin;
-    if (length > ATTRIBUTE_BYTES) throw tooLong(this.#view.getUint16(begin + 2, this.#little), length);
-    this.#view.setUint16(begin, length, this.#little);
+    const offset = this.#start + begin;
+    const length = this.#end - offset;
+    if (length > ATTRIBUTE_BYTES) throw tooLong(this.#view.getUint16(offset + 2, this.#little), length);
+    this.#view.setUint16(offset, length, this.#little);
   }
 
-  /** A copy of what was written. */
+  /** What was written since the last one. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    const bytes = this.#bytes.subarray(this.#start, this.#end);
+    this.#start = this.#end;
+    return bytes;
   }
 
   /** Writes the header and the padding; returns the offset of the value. */
@@ -108,38 +119,39 @@ export class AttributeWriter {
     }
     const total = NLA_HDRLEN + length;
     if (total > ATTRIBUTE_BYTES) throw tooLong(type, total);
-    const begin = this.#length;
     const padded = align(total);
     this.#reserve(padded);
+    const begin = this.#end;
     const view = this.#view;
     // The last four bytes hold the padding; what belongs to the value is written over it.
     view.setUint32(begin + padded - 4, 0);
     view.setUint16(begin, total, this.#little);
     view.setUint16(begin + 2, type, this.#little);
-    this.#length = begin + padded;
+    this.#end = begin + padded;
     return begin + NLA_HDRLEN;
   }
 
   #text(type: number, text: string, nul: 0 | 1): void {
-    for (let at = 0; at < text.length; at++) {
-      const code = text.charCodeAt(at);
-      if (code === 0) {
-        throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', `the text of attribute ${type} contains NUL`);
-      }
-      if (code > 0x7f) {
-        this.#wideText(type, text, nul);
-        return;
-      }
-    }
+    const length = this.#end - this.#start;
     const offset = this.#attribute(type, text.length + nul);
     const bytes = this.#bytes;
-    for (let at = 0; at < text.length; at++) bytes[offset + at] = text.charCodeAt(at);
+    for (let at = 0; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      if (code === 0 || code > 0x7f) {
+        this.#end = this.#start + length;
+        this.#otherText(type, text, nul);
+        return;
+      }
+      bytes[offset + at] = code;
+    }
   }
 
-  #wideText(type: number, text: string, nul: 0 | 1): void {
-    if (LONE_SURROGATE.test(text) || text.includes('\0')) {
-      const message = `the text of attribute ${type} contains NUL or half a surrogate pair`;
-      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', message);
+  #otherText(type: number, text: string, nul: 0 | 1): void {
+    if (text.includes('\0')) {
+      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', `the text of attribute ${type} contains NUL`);
+    }
+    if (LONE_SURROGATE.test(text)) {
+      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', `the text of attribute ${type} has no UTF-8`);
     }
     const encoded = utf8.encode(text);
     const offset = this.#attribute(type, encoded.length + nul);
@@ -147,13 +159,20 @@ export class AttributeWriter {
   }
 
   #reserve(length: number): void {
-    const needed = this.#length + length;
-    if (needed <= this.#bytes.length) return;
-    const bytes = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
-    bytes.set(this.#bytes.subarray(0, this.#length));
+    if (this.#end + length <= this.#bytes.length) return;
+    const written = this.#bytes.subarray(this.#start, this.#end);
+    const bytes = new Uint8Array(Math.max(this.#capacity, (written.length + length) * 2));
+    bytes.set(written);
     this.#bytes = bytes;
     this.#view = viewOf(bytes);
+    this.#start = 0;
+    this.#end = written.length;
   }
+}
+
+/** NLA_ALIGN (linux/netlink.h), for lengths of 16 bits. */
+function align(length: number): number {
+  return (length + 3) & ~3;
 }
 
 function outOfRange(type: number, value: unknown, width: string): TapPoolError {

@@ -90,7 +90,7 @@ export const RTM_NAMES: ReadonlyMap<number, string> = new Map([
 export const RTEXT_FILTER_VF = 0x1;
 export const RTEXT_FILTER_BRVLAN = 0x2;
 export const RTEXT_FILTER_BRVLAN_COMPRESSED = 0x4;
-/** Leaves IFLA_STATS, IFLA_STATS64 and the statistics within IFLA_AF_SPEC out of the reply. */
+/** Leaves the statistics within IFLA_AF_SPEC{AF_INET6} out of the reply; IFLA_STATS and IFLA_STATS64 stay. */
 export const RTEXT_FILTER_SKIP_STATS = 0x8;
 
 // linux/socket.h: address families.

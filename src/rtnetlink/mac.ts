@@ -7,7 +7,7 @@ const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i;
 /** `fe:00:0a:0b:0c:0d`, in lower case; a link-layer address of any length. */
 export function formatMac(bytes: Uint8Array): string {
   let text = '';
-  for (const byte of bytes) text += `:${HEX[byte] as string}`;
+  for (const byte of bytes) text += `:${HEX[byte] ?? ''}`;
   return text.slice(1);
 }
 

@@ -1,6 +1,6 @@
 /**
- * The requests of this library, each as one encoded message. nlmsg_seq and nlmsg_pid are 0: who sends them fills them
- * in. Every builder throws a `TapPoolError` `ERR_TAP_INVALID_ARGUMENT` for what its message cannot say.
+ * The requests of this library, each as one encoded message: a window of a larger buffer, not to be kept for long.
+ * nlmsg_seq and nlmsg_pid are 0: who sends them fills them in. Every builder throws a `TapPoolError` `ERR_TAP_INVALID_ARGUMENT` for what its message cannot say.
  *
  * None carries IFLA_TARGET_NETNSID (it would move the link), and none IFLA_INFO_KIND "tun" (the kernel refuses it).
  */
@@ -55,12 +55,14 @@ const NAME_BYTES = 15;
 /** IFALIASZ less one (linux/if.h). */
 const ALIAS_BYTES = 255;
 const HEADERS = c.NLMSG_HDRLEN + c.IFINFOMSG_LENGTH;
+const BUFFER_BYTES = 16 * 1024;
 const INT_MAX = 0x7fff_ffff;
 
-// One writer each, used again by every request: nothing here waits, so no two requests are ever being written at once.
+// One writer for all requests: nothing here waits, so no two requests are ever being written at once. Allocating a
+// buffer takes longer than writing a request, so one buffer serves about a hundred of them.
 const writers: Record<ByteOrder, AttributeWriter> = {
-  LE: new AttributeWriter('LE'),
-  BE: new AttributeWriter('BE'),
+  LE: new AttributeWriter('LE', BUFFER_BYTES),
+  BE: new AttributeWriter('BE', BUFFER_BYTES),
 };
 
 /**
@@ -135,11 +137,11 @@ export function createBridge(
   const flags = c.NLM_F_REQUEST | c.NLM_F_ACK | c.NLM_F_CREATE | c.NLM_F_EXCL;
   const writer = begin(c.RTM_NEWLINK, flags, ifindex === undefined ? 0 : existing(ifindex), order);
   linkFlags(writer, attributes);
-  writeName(writer, name);
   if (mac !== undefined) writer.bytes(c.IFLA_ADDRESS, parseMac(mac));
   if (mtu !== undefined) writer.u32(c.IFLA_MTU, mtu);
   if (txQueueLength !== undefined) writer.u32(c.IFLA_TXQLEN, txQueueLength);
   if (group !== undefined) writer.u32(c.IFLA_GROUP, group);
+  writeName(writer, name);
   writeKind(writer, 'bridge');
   return end(writer);
 }
@@ -162,7 +164,7 @@ export function deleteByGroup(group: number, order: ByteOrder = HOST_BYTE_ORDER)
 }
 
 /**
- * Reads one link, without statistics: one RTM_NEWLINK, or ENODEV. A name may also be an alternative name of the link.
+ * Reads one link, without IPv6 statistics: one RTM_NEWLINK, or ENODEV. A name may also be an alternative name of the link.
  * Equivalent to `ip link show dev NAME`.
  */
 export function getLink(
@@ -177,7 +179,7 @@ export function getLink(
 }
 
 /**
- * Reads all links, or those of one kind, without statistics: an RTM_NEWLINK each, then NLMSG_DONE. A kernel without
+ * Reads all links, or those of one kind, without IPv6 statistics: an RTM_NEWLINK each, then NLMSG_DONE. A kernel without
  * that kind (its module is not loaded) ignores the filter, so the kind of every row is to be checked.
  * Equivalent to `ip link show [type KIND]`.
  */

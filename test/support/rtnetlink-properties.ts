@@ -6,6 +6,19 @@ import { GOLDEN_REPLIES } from './rtnetlink-replies.js';
 
 export const byteOrder = fc.constantFrom('LE' as const, 'BE' as const);
 
+/** Records compare as object literals do. */
+export const plain = { noNullPrototype: true } as const;
+
+export const attribute = fc.record(
+  {
+    type: fc.integer({ min: 0, max: 0x3fff }),
+    nested: fc.boolean(),
+    netByteOrder: fc.boolean(),
+    value: fc.uint8Array({ maxLength: 40 }),
+  },
+  plain,
+);
+
 /** Random bytes, and recorded replies cut short and with bytes replaced, so that decoders are reached in their depth. */
 export const hostileBytes: fc.Arbitrary<Uint8Array> = fc.oneof(
   fc.uint8Array({ maxLength: 96 }),

@@ -78,9 +78,9 @@ describe('acknowledgements', () => {
       missingType: 52,
       missingNest: 32,
     });
-    const policy = '3c000480' + '080001000b000000' + '0c000200ffffffffffffffff' + '0c0003000100000000000000';
+    const policy = '40000480' + '080001000b000000' + '0c000200ffffffffffffffff' + '0c0003000100000000000000';
     const lengths = '0800060001000000' + '08000700ff000000' + '0c000c000300000000000000';
-    const hex = capped + policy.replace('3c00', '4400') + lengths;
+    const hex = capped + policy + lengths;
     assert.deepEqual(decodeAck(made(NLMSG_ERROR, NLM_F_CAPPED | NLM_F_ACK_TLVS, hex), 'LE').policy, {
       type: 11,
       min: -1n,
@@ -109,7 +109,8 @@ describe('acknowledgements', () => {
         /has 20 bytes; it should have at least 52/,
       ],
     ];
-    for (const [message, error] of refused) assert.throws(() => decodeAck(message, 'LE'), protocolError(error));
+    for (const [message, error] of refused)
+      assert.throws(() => decodeAck(message, 'LE'), protocolError(error));
   });
 
   test('no bytes bring the decoder to another error than its own, or past their end', () => {
@@ -129,7 +130,11 @@ describe('acknowledgements', () => {
 
 describe('bug 8: errnos have names', () => {
   test('those that Node knows are called as Node calls them', () => {
-    const aliases: Record<string, string> = { EWOULDBLOCK: 'EAGAIN', ENOTSUP: 'EOPNOTSUPP', EDEADLOCK: 'EDEADLK' };
+    const aliases: Record<string, string> = {
+      EWOULDBLOCK: 'EAGAIN',
+      ENOTSUP: 'EOPNOTSUPP',
+      EDEADLOCK: 'EDEADLK',
+    };
     for (const [name, errno] of Object.entries(constants.errno)) {
       assert.equal(errnoName(errno), aliases[name] ?? name);
     }

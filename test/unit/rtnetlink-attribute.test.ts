@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { AttributeReader, AttributeWriter, decodeAttributes, encodeAttributes } from '#dist/rtnetlink/index';
 import {
   argumentError,
+  attribute,
   byteOrder,
   fromHex,
   holdsOn,
@@ -11,13 +12,6 @@ import {
   protocolError,
   toHex,
 } from '../support/rtnetlink-properties.js';
-
-const attribute = fc.record({
-  type: fc.integer({ min: 0, max: 0x3fff }),
-  nested: fc.boolean(),
-  netByteOrder: fc.boolean(),
-  value: fc.uint8Array({ maxLength: 40 }),
-});
 
 function written(write: (writer: AttributeWriter) => void, order: 'LE' | 'BE' = 'LE'): string {
   const writer = new AttributeWriter(order);
@@ -35,21 +29,81 @@ function first(hex: string, order: 'LE' | 'BE' = 'LE'): AttributeReader {
 describe('writing attributes', () => {
   test('length, type, value, zeros up to a multiple of four', () => {
     const bytes = Uint8Array.of(1, 2, 3);
-    assert.equal(written((w) => { w.u8(3, 0xab); }), '05000300ab000000');
-    assert.equal(written((w) => { w.u16(3, 0xabcd); }), '06000300cdab0000');
-    assert.equal(written((w) => { w.u32(3, 0xabcdef01); }), '0800030001efcdab');
-    assert.equal(written((w) => { w.string(3, 'lo'); }), '070003006c6f0000');
-    assert.equal(written((w) => { w.string(3, 'eth'); }), '0800030065746800');
-    assert.equal(written((w) => { w.text(3, 'lo'); }), '060003006c6f0000');
-    assert.equal(written((w) => { w.text(3, ''); }), '04000300');
-    assert.equal(written((w) => { w.string(3, 'ü€😀'); }), '0e000300c3bce282acf09f9880000000');
-    assert.equal(written((w) => { w.bytes(3, bytes); }), '0700030001020300');
-    assert.equal(written((w) => { w.flag(3); }), '04000300');
+    assert.equal(
+      written((w) => {
+        w.u8(3, 0xab);
+      }),
+      '05000300ab000000',
+    );
+    assert.equal(
+      written((w) => {
+        w.u16(3, 0xabcd);
+      }),
+      '06000300cdab0000',
+    );
+    assert.equal(
+      written((w) => {
+        w.u32(3, 0xabcdef01);
+      }),
+      '0800030001efcdab',
+    );
+    assert.equal(
+      written((w) => {
+        w.string(3, 'lo');
+      }),
+      '070003006c6f0000',
+    );
+    assert.equal(
+      written((w) => {
+        w.string(3, 'eth');
+      }),
+      '0800030065746800',
+    );
+    assert.equal(
+      written((w) => {
+        w.text(3, 'lo');
+      }),
+      '060003006c6f0000',
+    );
+    assert.equal(
+      written((w) => {
+        w.text(3, '');
+      }),
+      '04000300',
+    );
+    assert.equal(
+      written((w) => {
+        w.string(3, 'ü€😀');
+      }),
+      '0e000300c3bce282acf09f9880000000',
+    );
+    assert.equal(
+      written((w) => {
+        w.bytes(3, bytes);
+      }),
+      '0700030001020300',
+    );
+    assert.equal(
+      written((w) => {
+        w.flag(3);
+      }),
+      '04000300',
+    );
   });
 
   test('big-endian', () => {
-    assert.equal(written((w) => { w.u16(3, 0xabcd); }, 'BE'), '00060003abcd0000');
-    assert.equal(written((w) => { w.u32(3, 0xabcdef01); }, 'BE'), '00080003abcdef01');
+    assert.equal(
+      written((w) => {
+        w.u16(3, 0xabcd);
+      }, 'BE'),
+      '00060003abcd0000',
+    );
+    assert.equal(
+      written((w) => {
+        w.u32(3, 0xabcdef01);
+      }, 'BE'),
+      '00080003abcdef01',
+    );
   });
 
   test('nested attributes carry NLA_F_NESTED, and their length counts what is within', () => {
@@ -91,11 +145,34 @@ describe('writing attributes', () => {
 
   test('65,536 bytes do not fit into an attribute', () => {
     const most = new Uint8Array(0xffff - 4);
-    assert.equal(written((w) => { w.bytes(1, most); }).length, 2 * 65536);
+    assert.equal(
+      written((w) => {
+        w.bytes(1, most);
+      }).length,
+      2 * 65536,
+    );
     const refused = argumentError(/attribute 1 would have 65536 bytes; at most 65535 fit/);
-    assert.throws(() => written((w) => { w.bytes(1, new Uint8Array(0x10000 - 4)); }), refused);
-    assert.throws(() => written((w) => { w.string(1, 'x'.repeat(65531)); }), refused);
-    assert.throws(() => written((w) => { w.text(1, 'é'.repeat(32766)); }), refused);
+    assert.throws(
+      () =>
+        written((w) => {
+          w.bytes(1, new Uint8Array(0x10000 - 4));
+        }),
+      refused,
+    );
+    assert.throws(
+      () =>
+        written((w) => {
+          w.string(1, 'x'.repeat(65531));
+        }),
+      refused,
+    );
+    assert.throws(
+      () =>
+        written((w) => {
+          w.text(1, 'é'.repeat(32766));
+        }),
+      refused,
+    );
     assert.throws(
       () =>
         written((w) => {
@@ -109,17 +186,61 @@ describe('writing attributes', () => {
   });
 
   test('values that an attribute cannot hold are refused, not cut off', () => {
-    for (const value of [-1, 256, 1.5, NaN]) assert.throws(() => written((w) => { w.u8(1, value); }), argumentError(/u8/));
-    for (const value of [-1, 65536, 1.5]) assert.throws(() => written((w) => { w.u16(1, value); }), argumentError(/u16/));
+    for (const value of [-1, 256, 1.5, NaN])
+      assert.throws(
+        () =>
+          written((w) => {
+            w.u8(1, value);
+          }),
+        argumentError(/u8/),
+      );
+    for (const value of [-1, 65536, 1.5])
+      assert.throws(
+        () =>
+          written((w) => {
+            w.u16(1, value);
+          }),
+        argumentError(/u16/),
+      );
     for (const value of [-1, 2 ** 32, 1.5, Infinity]) {
-      assert.throws(() => written((w) => { w.u32(1, value); }), argumentError(/u32/));
+      assert.throws(
+        () =>
+          written((w) => {
+            w.u32(1, value);
+          }),
+        argumentError(/u32/),
+      );
     }
     for (const text of ['a\0b', 'é\0', '\0']) {
-      assert.throws(() => written((w) => { w.string(1, text); }), argumentError(/contains NUL/));
+      assert.throws(
+        () =>
+          written((w) => {
+            w.string(1, text);
+          }),
+        argumentError(/contains NUL/),
+      );
     }
-    assert.throws(() => written((w) => { w.text(1, 'half \ud83d pair'); }), argumentError(/no UTF-8/));
-    assert.throws(() => written((w) => { w.flag(0x10000); }), argumentError(/65536 is no attribute type/));
-    assert.throws(() => written((w) => { w.flag(-1); }), argumentError(/-1 is no attribute type/));
+    assert.throws(
+      () =>
+        written((w) => {
+          w.text(1, 'half \ud83d pair');
+        }),
+      argumentError(/no UTF-8/),
+    );
+    assert.throws(
+      () =>
+        written((w) => {
+          w.flag(0x10000);
+        }),
+      argumentError(/65536 is no attribute type/),
+    );
+    assert.throws(
+      () =>
+        written((w) => {
+          w.flag(-1);
+        }),
+      argumentError(/-1 is no attribute type/),
+    );
   });
 });
 
@@ -132,7 +253,10 @@ describe('reading attributes', () => {
     assert.equal(first('0c000300feffffffffffffff').s64(), -2n);
     assert.equal(first('00080003abcdef01', 'BE').u32(), 0xabcdef01);
     for (const read of ['u8', 'u16', 'u64', 's64'] as const) {
-      assert.throws(() => first('0800030001efcdab')[read](), protocolError(/attribute 3 has 4 bytes instead of [128]/));
+      assert.throws(
+        () => first('0800030001efcdab')[read](),
+        protocolError(/attribute 3 has 4 bytes instead of [128]/),
+      );
     }
     assert.throws(() => first('05000300ab000000').u32(), protocolError(/has 1 bytes instead of 4/));
   });
@@ -159,7 +283,8 @@ describe('reading attributes', () => {
       ['09000100000000', /claims 9 bytes; there are 7/],
       ['04000100' + '0000', /offset 4 claims 0 bytes; there are 2/],
     ];
-    for (const [hex, message] of refused) assert.throws(() => decodeAttributes(fromHex(hex), 'LE'), protocolError(message));
+    for (const [hex, message] of refused)
+      assert.throws(() => decodeAttributes(fromHex(hex), 'LE'), protocolError(message));
     assert.deepEqual(decodeAttributes(new Uint8Array()), []);
   });
 
