@@ -11,7 +11,6 @@
       ],
       # Node-API only: the same binary serves every Node from 20.19 on.
       "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],
-      "include_dirs": ["<!(node -p \"require('node-api-headers').include_dir\")"],
       "cflags": [
         "-std=c11",
         "-Wall",

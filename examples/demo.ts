@@ -18,6 +18,8 @@ const LAUNCHERS = 8;
 const HELD_AT_MOST = 10;
 const IP_ROUNDS = 25;
 const BRIDGE = 'br-demo';
+/** No colours where nobody sees them. */
+const PLAIN = process.stdout.isTTY ? {} : { head: [], border: [] };
 
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop.abort());
@@ -48,7 +50,10 @@ try {
 }
 
 async function warm(): Promise<void> {
-  const bar = new SingleBar({ format: 'warming  {bar} {value}/{total} TAPs  {duration_formatted}' }, Presets.shades_classic);
+  const bar = new SingleBar(
+    { format: 'warming  {bar} {value}/{total} TAPs  {duration_formatted}' },
+    Presets.shades_classic,
+  );
   bar.start(SIZE, 0);
   const began = performance.now();
   const filled = pool.ensure({ signal: stop.signal }).catch(ignoreAbort);
@@ -69,11 +74,14 @@ async function churn(): Promise<void> {
   let done = 0;
   const launcher = async (id: number) => {
     const running: TapLease[] = [];
+    let atMost = 1;
     while (started < ROUNDS && !stop.signal.aborted) {
       started += 1;
+      // Now and then all of them hold more than the pool has: the rest are misses.
+      atMost = started % 250 < 50 ? HELD_AT_MOST : 4;
       running.push(await acquire(`vm-${id}-${started}`));
       await sleep(Math.random() * 4);
-      while (running.length > Math.random() * HELD_AT_MOST) await giveBack(running.shift());
+      while (running.length >= atMost) await giveBack(running.shift());
       bar.update((done += 1), { ...pool.stats() });
     }
     while (running.length > 0) await giveBack(running.shift());
@@ -123,12 +131,15 @@ function ip(...args: string[]): Promise<boolean> {
 }
 
 function print(stats: ReturnType<TapPool['stats']>): void {
-  const counts = new Table({ head: ['idle', 'leased', 'hits', 'misses', 'created', 'deleted', 'recycled'] });
+  const counts = new Table({
+    style: PLAIN,
+    head: ['idle', 'leased', 'hits', 'misses', 'created', 'deleted', 'recycled'],
+  });
   const { idle, leased, hits, misses, created, deleted, recycled } = stats;
   counts.push([idle, leased, hits, misses, created, deleted, recycled]);
   console.log(counts.toString());
 
-  const times = new Table({ head: ['', 'tap-pool p50', 'p99', '`ip` p50', 'p99'] });
+  const times = new Table({ style: PLAIN, head: ['', 'tap-pool p50', 'p99', '`ip` p50', 'p99'] });
   times.push(
     ['acquire, hit', ...quantiles(hit), 'it has no pool', ''],
     ['acquire, miss: create, join the bridge, up', ...quantiles(miss), ...quantiles(ipCreate)],

@@ -6,8 +6,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 /* The thread needs a few KiB; glibc takes the thread-local storage of the whole process out of this as well. */
 #define STACK_SIZE (256U * 1024U)
@@ -19,7 +17,6 @@ struct lane {
   /* The owner's alone. */
   bool running;
   pthread_t thread;
-  int wake_fd;
 
   /* Between the owner and the thread. */
   pthread_mutex_t mutex;
@@ -27,6 +24,7 @@ struct lane {
   struct batch *first;
   struct batch *last;
   bool draining;
+  /* Read by the thread between two programs and while it waits, without the mutex. */
   atomic_bool stopping;
 
   /* The thread's alone while it runs. */
@@ -38,7 +36,6 @@ int lane_new(struct lane **result, const struct lane_options *options) {
   if (!lane)
     return -ENOMEM;
   lane->options = *options;
-  lane->wake_fd = -1;
   if (options->netns) {
     lane->netns = strdup(options->netns);
     if (!lane->netns) {
@@ -103,13 +100,8 @@ static int start_thread(struct lane *lane) {
   pthread_attr_t attributes;
   sigset_t all, before;
 
-  if (lane->wake_fd < 0) {
-    lane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (lane->wake_fd < 0)
-      return -errno;
-  }
   lane->machine.netns = lane->netns;
-  netlink_init(&lane->machine.netlink, lane->wake_fd, lane->options.timeout_ms);
+  netlink_init(&lane->machine.netlink, &lane->stopping, lane->options.timeout_ms);
 
   int error = pthread_attr_init(&attributes);
   if (error != 0)
@@ -155,15 +147,11 @@ bool lane_close(struct lane *lane) {
 }
 
 void lane_stop(struct lane *lane) {
-  const uint64_t one = 1;
-
   if (lane->running) {
     pthread_mutex_lock(&lane->mutex);
     atomic_store(&lane->stopping, true);
     pthread_cond_signal(&lane->changed);
     pthread_mutex_unlock(&lane->mutex);
-    /* Can only fail where the counter is full, and that is readable as well. */
-    (void)!write(lane->wake_fd, &one, sizeof one);
   }
   lane_join(lane);
 }
@@ -173,9 +161,6 @@ void lane_join(struct lane *lane) {
     pthread_join(lane->thread, NULL);
   lane->running = false;
   drop_batches(lane);
-  if (lane->wake_fd >= 0)
-    close(lane->wake_fd);
-  lane->wake_fd = -1;
 }
 
 void lane_free(struct lane *lane) {

@@ -2,8 +2,8 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +17,9 @@
 #define SOCKET_BUFFER (1024 * 1024)
 
 #define SEND_TRIES 8
+
+/* How long a wait may last before it looks whether the thread is to end. */
+#define POLL_MS 50U
 
 /* Before <linux/netlink.h> of Linux 4.20; a kernel that does not know an option answers ENOPROTOOPT. */
 #ifndef NETLINK_GET_STRICT_CHK
@@ -40,10 +43,10 @@ static uint64_t now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
-void netlink_init(struct netlink *netlink, int wake_fd, uint32_t timeout_ms) {
+void netlink_init(struct netlink *netlink, const atomic_bool *stopping, uint32_t timeout_ms) {
   *netlink = (struct netlink){
       .fd = -1,
-      .wake_fd = wake_fd,
+      .stopping = stopping,
       .timeout_ms = timeout_ms,
       /* From the clock, so that an answer to somebody who had our port id before us matches nothing of ours. */
       .next_seq = (uint32_t)(now_ns() >> 10),
@@ -163,24 +166,21 @@ static int send_datagram(const struct netlink *netlink, const uint8_t *messages,
 
 /* Waits until there is something to read. */
 static int wait_readable(const struct netlink *netlink, uint64_t deadline) {
-  struct pollfd fds[] = {
-      {.fd = netlink->fd, .events = POLLIN},
-      {.fd = netlink->wake_fd, .events = POLLIN},
-  };
+  struct pollfd poll_fd = {.fd = netlink->fd, .events = POLLIN};
+
   for (;;) {
     uint64_t now = now_ns();
     if (now >= deadline)
       return -ETIMEDOUT;
     /* Rounded up: a poll that returns a little early would otherwise be repeated without waiting. */
     uint64_t milliseconds = (deadline - now + 999999U) / 1000000U;
-    int ready = poll(fds, 2, milliseconds > INT32_MAX ? INT32_MAX : (int)milliseconds);
+    int ready = poll(&poll_fd, 1, milliseconds > POLL_MS ? (int)POLL_MS : (int)milliseconds);
+    if (ready > 0)
+      return 0;
     if (ready < 0 && errno != EINTR)
       return -errno;
-    if (ready <= 0)
-      continue;
-    if (fds[0].revents)
-      return 0;
-    return -ECANCELED;
+    if (atomic_load(netlink->stopping))
+      return -ECANCELED;
   }
 }
 
@@ -295,6 +295,44 @@ static int receive(struct netlink *netlink, struct exchange *exchange) {
       return -ETIMEDOUT;
   }
   return lost ? -ENOBUFS : 0;
+}
+
+static bool carries_attribute(const uint8_t *attributes, size_t length, const uint8_t *wanted, size_t wanted_length) {
+  for (size_t at = 0; length - at >= sizeof(struct rtattr);) {
+    struct rtattr attribute;
+    memcpy(&attribute, attributes + at, sizeof attribute);
+    if (attribute.rta_len < sizeof attribute || attribute.rta_len > length - at)
+      return false;
+    if (attribute.rta_len == wanted_length && memcmp(attributes + at, wanted, wanted_length) == 0)
+      return true;
+    at += align(attribute.rta_len);
+    if (at > length)
+      return false;
+  }
+  return false;
+}
+
+bool netlink_reply_carries(const uint8_t *reply, uint32_t header, const uint8_t *attributes, size_t length) {
+  struct nlmsghdr message;
+  memcpy(&message, reply, sizeof message);
+  /* Neither an error nor the end of a dump has such a header. */
+  if (message.nlmsg_type < NLMSG_MIN_TYPE || header > message.nlmsg_len - sizeof message)
+    return false;
+  const uint8_t *present = reply + sizeof message + header;
+  size_t present_length = message.nlmsg_len - sizeof message - header;
+
+  for (size_t at = 0; at < length;) {
+    struct rtattr wanted;
+    if (length - at < sizeof wanted)
+      return false;
+    memcpy(&wanted, attributes + at, sizeof wanted);
+    if (wanted.rta_len < sizeof wanted || wanted.rta_len > length - at)
+      return false;
+    if (!carries_attribute(present, present_length, attributes + at, wanted.rta_len))
+      return false;
+    at += align(wanted.rta_len);
+  }
+  return true;
 }
 
 int netlink_transact(struct netlink *netlink, uint8_t *messages, size_t length, struct bytes *replies, size_t spare) {

@@ -1,6 +1,9 @@
 #ifndef TAP_POOL_NETLINK_H
 #define TAP_POOL_NETLINK_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "bytes.h"
 
 /* More acknowledgements than this at once come near what a default receive buffer keeps (256). */
@@ -12,8 +15,8 @@
 /* A NETLINK_ROUTE socket and what is needed to tell our answers from others. Used by one thread. */
 struct netlink {
   int fd;
-  /* Becomes readable when the thread is to end: nothing waits for an answer any longer. */
-  int wake_fd;
+  /* Set by another thread when this one is to end: nothing waits for an answer any longer. */
+  const atomic_bool *stopping;
   uint32_t timeout_ms;
   uint32_t port;
   uint32_t next_seq;
@@ -24,7 +27,7 @@ struct netlink {
 /* The call that failed when there is no socket. */
 enum netlink_call { NETLINK_CALL_SOCKET, NETLINK_CALL_BIND };
 
-void netlink_init(struct netlink *netlink, int wake_fd, uint32_t timeout_ms);
+void netlink_init(struct netlink *netlink, const atomic_bool *stopping, uint32_t timeout_ms);
 
 /* Opens the socket in the network namespace of the calling thread, unless it is open. Returns 0 or -errno. */
 int netlink_open(struct netlink *netlink, enum netlink_call *failed);
@@ -39,6 +42,12 @@ int netlink_open(struct netlink *netlink, enum netlink_call *failed);
  * -EINVAL (not netlink messages, or too many), -ENOMEM.
  */
 int netlink_transact(struct netlink *netlink, uint8_t *messages, size_t length, struct bytes *replies, size_t spare);
+
+/*
+ * Tells whether a reply carries each of the attributes (struct rtattr, byte for byte) among those behind its fixed
+ * header of `header` bytes. `reply` is one that netlink_transact() appended.
+ */
+bool netlink_reply_carries(const uint8_t *reply, uint32_t header, const uint8_t *attributes, size_t length);
 
 void netlink_close(struct netlink *netlink);
 void netlink_free(struct netlink *netlink);

@@ -75,6 +75,8 @@ static bool step_is_valid(const struct step *step) {
     return true;
   case OP_CLOSE:
     return step->length == 0;
+  case OP_EXPECT:
+    return step->length >= 4;
   default:
     return false;
   }
@@ -183,6 +185,22 @@ static int run_ioctl_buffer(struct machine *machine, int fd, const struct step *
   return error;
 }
 
+static int run_netlink(struct machine *machine, const struct step *step, struct bytes *output, size_t spare) {
+  size_t before = output->length;
+  int error = netlink_transact(&machine->netlink, step->payload, step->length, output, spare);
+  machine->reply_at = output->length > before ? before : 0;
+  return error;
+}
+
+static int run_expect(const struct machine *machine, const struct step *step, const struct bytes *result) {
+  uint32_t header = read_u32(step->payload);
+  const uint8_t *attributes = step->payload + sizeof header;
+  if (machine->reply_at > 0 &&
+      netlink_reply_carries(result->data + machine->reply_at, header, attributes, step->length - sizeof header))
+    return 0;
+  return -ESTALE;
+}
+
 static int run_step(struct machine *machine, const struct step *step, struct bytes *output, size_t spare) {
   int *slot = &machine->slots[step->slot];
 
@@ -194,7 +212,9 @@ static int run_step(struct machine *machine, const struct step *step, struct byt
   case OP_IOCTL_BUFFER:
     return run_ioctl_buffer(machine, *slot, step, output, spare);
   case OP_NETLINK:
-    return netlink_transact(&machine->netlink, step->payload, step->length, output, spare);
+    return run_netlink(machine, step, output, spare);
+  case OP_EXPECT:
+    return run_expect(machine, step, output);
   default:
     close_slot(slot);
     return 0;
@@ -271,8 +291,10 @@ void machine_run(struct machine *machine, struct batch *batch) {
   size_t entry = result->length;
   bytes_put_u32(result, PHASE_RUN);
   bytes_put_u32(result, 0);
+  machine->reply_at = 0;
   for (uint32_t i = 0; i < steps; i++) {
-    (void)take_step(batch, &step);
+    if (take_step(batch, &step) < 0)
+      break;
     while (machine->slots_used <= step.slot)
       machine->slots[machine->slots_used++] = SLOT_EMPTY;
     int *slot = &machine->slots[step.slot];

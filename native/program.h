@@ -16,6 +16,7 @@
  *            OP_IOCTL_BUFFER  u32 request, the buffer
  *            OP_NETLINK       the messages
  *            OP_CLOSE         nothing
+ *            OP_EXPECT        u32 header, the attributes
  *
  * Its result, one entry per program:
  *
@@ -24,7 +25,7 @@
  * phase PHASE_RUN: n reports follow, each `u32 step, u32 errno, u32 length, output, padding`, of the steps that
  * failed or have output. Any other phase: the program was not run, and n is the errno of what failed.
  */
-enum op { OP_OPEN = 1, OP_IOCTL_VALUE, OP_IOCTL_BUFFER, OP_NETLINK, OP_CLOSE };
+enum op { OP_OPEN = 1, OP_IOCTL_VALUE, OP_IOCTL_BUFFER, OP_NETLINK, OP_CLOSE, OP_EXPECT };
 enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND };
 
 #define SLOTS_MAX 1024
@@ -56,6 +57,8 @@ struct machine {
   /* Descriptors by slot: SLOT_EMPTY, SLOT_FAILED or a descriptor. Only the first `slots_used` are meaningful. */
   int slots[SLOTS_MAX];
   uint32_t slots_used;
+  /* Where the result has the first reply to the program's last netlink step; 0 if there is none. */
+  size_t reply_at;
   _Alignas(8) uint8_t ioctl_buffer[IOCTL_BUFFER_MAX];
 };
 

@@ -95,7 +95,11 @@ export class TapPoolError extends Error {
   }
 
   static {
-    Object.defineProperty(this.prototype, 'name', { value: 'TapPoolError', writable: true, configurable: true });
+    Object.defineProperty(this.prototype, 'name', {
+      value: 'TapPoolError',
+      writable: true,
+      configurable: true,
+    });
   }
 }
 

@@ -37,7 +37,9 @@ export class Adopter {
   }
 
   /** Without `usedTaps` nothing is adopted or deleted: nothing says what is leased. */
-  async adopt(usedTaps: readonly string[] | undefined): Promise<{ result: InitializeResult; inUse: PooledTap[] }> {
+  async adopt(
+    usedTaps: readonly string[] | undefined,
+  ): Promise<{ result: InitializeResult; inUse: PooledTap[] }> {
     const { prefix } = this.#settings;
     const used = new Set((usedTaps ?? []).map((name) => name.trim()).filter((name) => name !== ''));
     const { links } = await this.#kernel.listLinks({ kind: 'tun' });
@@ -82,7 +84,7 @@ export class Adopter {
   async #adoptFree(taps: readonly StampedTap[], result: Mutable): Promise<void> {
     const fit = taps.filter(({ link }) => isTapPoolName(link.name, this.#settings.prefix));
     const retire: StampedTap[] = taps.filter((tap) => !fit.includes(tap));
-    for (let at = 0; at < fit.length; ) {
+    for (let at = 0; at < fit.length;) {
       const places = await this.#inventory.reservePlaces(Math.min(BATCH, fit.length - at));
       if (places === 0) {
         retire.push(...fit.slice(at));
@@ -101,13 +103,24 @@ export class Adopter {
     await Promise.all(retire.map((tap) => this.#retire(tap, result)));
   }
 
-  async #recycle(batch: StampedTap[], adopted: PooledTap[], retire: StampedTap[], result: Mutable): Promise<void> {
+  async #recycle(
+    batch: StampedTap[],
+    adopted: PooledTap[],
+    retire: StampedTap[],
+    result: Mutable,
+  ): Promise<void> {
     const { template } = this.#settings;
     const alias = this.#alias(undefined);
     const taps = batch.map(({ link }) => {
       const bridge = this.#bridges.choose(new Set());
       this.#bridges.joined(bridge?.name);
-      const spec = { ...template, name: link.name, alias, mac: link.mac ?? '', ...(bridge && { master: bridge.ifindex }) };
+      const spec = {
+        ...template,
+        name: link.name,
+        alias,
+        mac: link.mac ?? '',
+        ...(bridge && { master: bridge.ifindex }),
+      };
       return { target: { ifindex: link.ifindex, alias: link.alias ?? '', spec }, bridge: bridge?.name };
     });
     const answers = await this.#kernel.recycleTaps(taps.map(({ target }) => target));
@@ -120,7 +133,8 @@ export class Adopter {
         continue;
       }
       this.#bridges.left(bridge);
-      if (answer.code === 'ERR_TAP_HELD') result.held.push({ name: tap.link.name, holders: answer.holders ?? [] });
+      if (answer.code === 'ERR_TAP_HELD')
+        result.held.push({ name: tap.link.name, holders: answer.holders ?? [] });
       else if (!GONE.has(answer.code)) retire.push(tap);
     }
   }
@@ -130,9 +144,13 @@ export class Adopter {
     const now = await this.#kernel.getLink({ ifindex: link.ifindex });
     const alias = now?.alias;
     if (alias === undefined || (alias !== link.alias && !this.#isOurs(alias))) return;
-    const answer = await this.#graveyard.bury({ ...this.#pooled(link, alias, link.mac ?? ''), bridge: undefined });
+    const answer = await this.#graveyard.bury({
+      ...this.#pooled(link, alias, link.mac ?? ''),
+      bridge: undefined,
+    });
     if (!(answer instanceof TapPoolError)) result.retired.push(link.name);
-    else if (answer.code === 'ERR_TAP_HELD') result.held.push({ name: link.name, holders: answer.holders ?? [] });
+    else if (answer.code === 'ERR_TAP_HELD')
+      result.held.push({ name: link.name, holders: answer.holders ?? [] });
   }
 
   #isOurs(alias: string): boolean {

@@ -20,7 +20,8 @@ export class Bridges {
     for (const name of this.#names) {
       if (this.#indexes.has(name)) continue;
       const link = await this.#kernel.getLink({ name }, { urgent: true });
-      if (!link) throw new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', `there is no bridge ${name}`, { tap: name });
+      if (!link)
+        throw new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', `there is no bridge ${name}`, { tap: name });
       if (link.kind !== 'bridge') {
         throw new TapPoolError('ERR_TAP_NOT_A_BRIDGE', `${name} is not a bridge`, { tap: name });
       }

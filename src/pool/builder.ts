@@ -49,7 +49,9 @@ export class Builder {
       }
       stale = true;
       // Without a bridge that has room the error of the full one stands.
-      pending = again.filter((i) => (results[i] as TapPoolError).code !== 'ERR_TAP_BRIDGE_FULL' || this.#bridges.choose(full));
+      pending = again.filter(
+        (i) => (results[i] as TapPoolError).code !== 'ERR_TAP_BRIDGE_FULL' || this.#bridges.choose(full),
+      );
     }
     return results;
   }
@@ -74,9 +76,7 @@ export class Builder {
     const specs = names.map((name, i): TapSpec => {
       const { template } = this.#settings;
       const bridge = bridges[i];
-      return bridge
-        ? { ...template, name, alias, master: bridge.ifindex }
-        : { ...template, name, alias };
+      return bridge ? { ...template, name, alias, master: bridge.ifindex } : { ...template, name, alias };
     });
     const answers = await this.#kernel.createTaps(specs, options);
     return answers.map((answer, i) => {

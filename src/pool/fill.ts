@@ -88,14 +88,15 @@ export class Fill {
         await this.#inventory.settle(names.length, taps);
       }
       for (const { name } of taps) this.#logger.debug({ tap: name }, 'tap added to idle pool');
-      if (failure) {
-        if (!stop.signal.aborted) {
-          const { message: error, code, tap } = failure;
-          this.#logger.warn({ tap, code, error }, 'tap pool warmup failed');
-        }
-        stop.abort();
-      }
+      if (failure) this.#fail(failure, stop);
     }
+  }
+
+  /** The first failure ends the fill; what the other batches on their way say is more of the same. */
+  #fail({ message: error, code, tap }: TapPoolError, stop: AbortController): void {
+    if (stop.signal.aborted) return;
+    this.#logger.warn({ tap, code, error }, 'tap pool warmup failed');
+    stop.abort();
   }
 }
 

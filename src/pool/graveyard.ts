@@ -54,10 +54,14 @@ export class Graveyard {
 
   async #remove(batch: readonly Grave[]): Promise<Result<true>[]> {
     try {
-      return await this.#kernel.removeTaps(batch.map(({ tap: { ifindex, alias }, force }) => ({ ifindex, alias, force })));
+      return await this.#kernel.removeTaps(
+        batch.map(({ tap: { ifindex, alias }, force }) => ({ ifindex, alias, force })),
+      );
     } catch (cause) {
       const error =
-        cause instanceof TapPoolError ? cause : new TapPoolError('ERR_TAP_KERNEL', 'deleting TAPs failed', { cause });
+        cause instanceof TapPoolError
+          ? cause
+          : new TapPoolError('ERR_TAP_KERNEL', 'deleting TAPs failed', { cause });
       return batch.map(() => error);
     }
   }

@@ -133,17 +133,21 @@ const KEYS = new Set<string>([
 
 /** Refuses bad options with `ERR_TAP_INVALID_OPTION` (`ERR_TAP_INVALID_NAME` for a bridge), before any kernel call. */
 export function parseOptions(options: TapPoolOptions): Settings {
-  if (typeof options !== 'object' || (options as unknown) === null) throw invalid('the options must be an object');
+  if (typeof options !== 'object' || (options as unknown) === null)
+    throw invalid('the options must be an object');
   for (const key of Object.keys(options)) {
-    if (!KEYS.has(key)) throw invalid(`${JSON.stringify(key)} is not an option; the options are: ${[...KEYS].join(', ')}`);
+    if (!KEYS.has(key))
+      throw invalid(`${JSON.stringify(key)} is not an option; the options are: ${[...KEYS].join(', ')}`);
   }
-  const { size, onRelease = 'recycle', netns, kernel, logger } = options;
+  const { size, netns, kernel, logger } = options;
+  const onRelease: unknown = options.onRelease ?? 'recycle';
   const prefix = parsePrefix(options.prefix);
   const capacity = nameCapacity(prefix);
   if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
     throw invalid(`size must be an integer from 0 to ${MAXIMUM_SIZE}, not ${show(size)}`);
   }
-  if (size > capacity) throw invalid(`size is ${size}, but ${JSON.stringify(prefix)} leaves room for ${capacity} names only`);
+  if (size > capacity)
+    throw invalid(`size is ${size}, but ${JSON.stringify(prefix)} leaves room for ${capacity} names only`);
   if (onRelease !== 'recycle' && onRelease !== 'replace') {
     throw invalid(`onRelease must be 'recycle' or 'replace', not ${show(onRelease)}`);
   }
@@ -154,10 +158,12 @@ export function parseOptions(options: TapPoolOptions): Settings {
     throw invalid('netns and kernel exclude each other: give the namespace to the kernel');
   }
   for (const method of ['createTaps', 'removeTaps', 'close'] as const) {
-    if (kernel !== undefined && typeof kernel[method] !== 'function') throw invalid('kernel must be a TapKernel');
+    if (kernel !== undefined && typeof kernel[method] !== 'function')
+      throw invalid('kernel must be a TapKernel');
   }
   for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    if (logger !== undefined && typeof logger[level] !== 'function') throw invalid(`logger must have a method ${level}`);
+    if (logger !== undefined && typeof logger[level] !== 'function')
+      throw invalid(`logger must have a method ${level}`);
   }
   const bridges = parseBridges(options.bridge);
   return {
@@ -187,7 +193,8 @@ function parsePrefix(prefix: unknown = DEFAULT_PREFIX): string {
 function parseBridges(bridge: string | readonly string[] | undefined): readonly string[] {
   if (bridge === undefined) return [];
   const bridges: readonly unknown[] = typeof bridge === 'string' ? [bridge] : bridge;
-  if (!Array.isArray(bridges) || bridges.length === 0) throw invalid('bridge must be a name or a list of names');
+  if (!Array.isArray(bridges) || bridges.length === 0)
+    throw invalid('bridge must be a name or a list of names');
   const names = bridges.map((name) => validateLinkName(name));
   if (new Set(names).size !== names.length) throw invalid('bridge names the same bridge twice');
   return names;

@@ -91,7 +91,8 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
     super();
     const settings = parseOptions(options);
     this.#settings = settings;
-    this.#kernel = settings.kernel ?? new NativeKernel(settings.netns === undefined ? {} : { netns: settings.netns });
+    this.#kernel =
+      settings.kernel ?? new NativeKernel(settings.netns === undefined ? {} : { netns: settings.netns });
     this.#logger = settings.logger ?? debugLogger;
     const instance = newInstance();
     const stamp = () => formatStamp({ ...instance, at: now(), prefix: settings.prefix });
@@ -100,7 +101,14 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
     this.#graveyard = new Graveyard(this.#kernel);
     this.#quarantine = new Quarantine((tap) => this.#track(this.#retryQuarantined(tap)));
-    this.#adopter = new Adopter(this.#kernel, settings, instance, this.#bridges, this.#inventory, this.#graveyard);
+    this.#adopter = new Adopter(
+      this.#kernel,
+      settings,
+      instance,
+      this.#bridges,
+      this.#inventory,
+      this.#graveyard,
+    );
     this.#fill = new Fill(this.#inventory, this.#builder, this.#logger);
   }
 
@@ -138,7 +146,10 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
    */
   async initialize(usedTaps?: readonly string[]): Promise<InitializeResult> {
     this.#refuseClosed();
-    if (usedTaps !== undefined && (!Array.isArray(usedTaps) || usedTaps.some((name) => typeof name !== 'string'))) {
+    if (
+      usedTaps !== undefined &&
+      (!Array.isArray(usedTaps) || usedTaps.some((name) => typeof name !== 'string'))
+    ) {
       throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'usedTaps must be a list of names');
     }
     if (this.#settings.size === 0) return NOTHING_FOUND;
@@ -261,7 +272,12 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
     const { onRelease, prefix } = this.#settings;
     const { name } = tap;
     let reason: TapPoolError | undefined;
-    if (!force && onRelease === 'recycle' && isTapPoolName(name, prefix) && (await this.#inventory.reservePlaces(1)) === 1) {
+    if (
+      !force &&
+      onRelease === 'recycle' &&
+      isTapPoolName(name, prefix) &&
+      (await this.#inventory.reservePlaces(1)) === 1
+    ) {
       const result = await this.#recycle(tap);
       const clean = !(result instanceof TapPoolError);
       await this.#inventory.settle(1, clean ? [tap] : []);
@@ -301,7 +317,13 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
     const { template } = this.#settings;
     const { ifindex, name, alias, mac, bridge } = tap;
     const master = this.#bridges.indexOf(bridge);
-    const spec: RecycleTarget['spec'] = { ...template, name, alias, mac, ...(master === undefined ? {} : { master }) };
+    const spec: RecycleTarget['spec'] = {
+      ...template,
+      name,
+      alias,
+      mac,
+      ...(master === undefined ? {} : { master }),
+    };
     const [result] = await this.#kernel.recycleTaps([{ ifindex, alias, spec }], { urgent: true });
     return result as Result<true>;
   }
@@ -316,7 +338,9 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
   /** A name that this pool has not leased. */
   async #releaseStranger(name: string, force: boolean): Promise<ReleaseResult> {
     if (this.#inventory.findIdle(name)) {
-      throw new TapPoolError('ERR_TAP_NOT_LEASED', `${name} is not leased: it is idle in the pool`, { tap: name });
+      throw new TapPoolError('ERR_TAP_NOT_LEASED', `${name} is not leased: it is idle in the pool`, {
+        tap: name,
+      });
     }
     const link = await this.#kernel.getLink({ name }, { urgent: true });
     if (!link) throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no TAP ${name}`, { tap: name });
@@ -402,7 +426,11 @@ function signalOf(options: { readonly signal?: AbortSignal }): AbortSignal | und
 }
 
 /** Rejects at once when the signal fires; what `promise` brings afterwards goes to `late`. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined, late: (value: T) => void): Promise<T> {
+function abortable<T>(
+  promise: Promise<T>,
+  signal: AbortSignal | undefined,
+  late: (value: T) => void,
+): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
     let aborted = false;

@@ -54,13 +54,24 @@ export function now(): number {
 /** @throws {TapPoolError} `ERR_TAP_INVALID_ARGUMENT` where the label makes it outgrow 255 bytes. */
 export function formatStamp(stamp: Stamp): string {
   const { boot, pidns, pid, start, pool, at, prefix, label } = stamp;
-  const fields = [FORMAT, `boot=${boot}`, `pidns=${pidns}`, `pid=${pid}`, `start=${start}`, `pool=${pool}`, `at=${at}`];
+  const fields = [
+    FORMAT,
+    `boot=${boot}`,
+    `pidns=${pidns}`,
+    `pid=${pid}`,
+    `start=${start}`,
+    `pool=${pool}`,
+    `at=${at}`,
+  ];
   fields.push(`prefix=${encodeURIComponent(prefix)}`);
   if (label !== undefined) fields.push(`label=${encodeURIComponent(label)}`);
   const text = fields.join(';');
   if (text.length > ALIAS_BYTES) {
     const room = ALIAS_BYTES - (text.length - encodeURIComponent(label ?? '').length);
-    throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', `the label is too long: percent-encoded it may have ${room} bytes`);
+    throw new TapPoolError(
+      'ERR_TAP_INVALID_ARGUMENT',
+      `the label is too long: percent-encoded it may have ${room} bytes`,
+    );
   }
   return text;
 }
@@ -88,7 +99,9 @@ export function looksLikeStamp(alias: string | undefined): boolean {
 }
 
 export function sameInstance(a: Instance, b: Instance): boolean {
-  return a.boot === b.boot && a.pidns === b.pidns && a.pid === b.pid && a.start === b.start && a.pool === b.pool;
+  return (
+    a.boot === b.boot && a.pidns === b.pidns && a.pid === b.pid && a.start === b.start && a.pool === b.pool
+  );
 }
 
 /**

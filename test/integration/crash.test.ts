@@ -23,7 +23,9 @@ describe('crash', () => {
     let leftovers = 0;
     for (let kill = 0; kill < KILLS; kill++) {
       const prefix = freshName('c') + '-';
-      const child = spawn(process.execPath, [churner, bridge, prefix], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const child = spawn(process.execPath, [churner, bridge, prefix], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
       const exited = once(child, 'exit');
       await once(child.stdout, 'data');
       await sleep(Math.random() * 30);
@@ -39,7 +41,8 @@ describe('crash', () => {
         halfMade.filter(({ tun }) => !tun?.persist),
         [],
       );
-      for (const { ifindex, alias } of links) assert.deepEqual(await kernel.removeTaps([{ ifindex, alias: alias ?? '' }]), [true]);
+      for (const { ifindex, alias } of links)
+        assert.deepEqual(await kernel.removeTaps([{ ifindex, alias: alias ?? '' }]), [true]);
     }
     assert(leftovers > 0, 'no kill hit a launcher at work');
     await kernel.deleteBridge(bridge);

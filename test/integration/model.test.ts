@@ -7,7 +7,8 @@ import { TapPool, TapPoolError, type TapLease } from 'tap-pool';
 import { NativeKernel } from 'tap-pool/kernel';
 import { assertNothingLeft, assertPrivateNamespace, freshName } from '../support/namespace.js';
 
-type Operation = 'ensure' | 'acquire' | 'tryAcquire' | 'release' | 'releaseByName' | 'releaseTwice' | 'abort' | 'close';
+type Operation =
+  'ensure' | 'acquire' | 'tryAcquire' | 'release' | 'releaseByName' | 'releaseTwice' | 'abort' | 'close';
 
 const operation = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Operation>('ensure') },
@@ -51,7 +52,7 @@ async function play(
   const pool = new TapPool({ size, bridge, prefix, onRelease });
   /** What the test holds: never the same TAP twice. */
   const held = new Map<string, TapLease>();
-  let closed = false;
+  const state = { closed: false };
 
   const take = (lease: TapLease) => {
     assert(!held.has(lease.name), `${lease.name} is leased twice`);
@@ -81,7 +82,10 @@ async function play(
       const [lease] = held.values();
       if (!lease) return;
       held.delete(lease.name);
-      const [first, second] = await Promise.allSettled([giveBack(lease, () => pool.release(lease)), pool.release(lease)]);
+      const [first, second] = await Promise.allSettled([
+        giveBack(lease, () => pool.release(lease)),
+        pool.release(lease),
+      ]);
       assert.equal(second.status, 'rejected');
       if (first.status === 'rejected') throw first.reason;
     },
@@ -92,7 +96,7 @@ async function play(
       take(await acquiring);
     },
     close: async () => {
-      closed = true;
+      state.closed = true;
       await pool.close();
     },
   };
@@ -115,18 +119,25 @@ async function play(
         const { reason } = result as { reason: unknown };
         if (!(reason instanceof TapPoolError) || !allowed.has(reason.code)) throw reason;
       }
-      for (let stats = pool.stats(); stats.building + stats.retiring > 0; stats = pool.stats()) await sleep(1);
+      for (let stats = pool.stats(); stats.building + stats.retiring > 0; stats = pool.stats())
+        await sleep(1);
       const { idle, leased, quarantined } = pool.stats();
-      const inKernel = (await kernel.listLinks({ kind: 'tun' })).links.filter(({ name }) => name.startsWith(prefix));
+      const inKernel = (await kernel.listLinks({ kind: 'tun' })).links.filter(({ name }) =>
+        name.startsWith(prefix),
+      );
       assert(idle <= size);
       assert.equal(quarantined, 0);
       assert.equal(leased, held.size);
-      assert.equal(inKernel.length, idle + leased, `kernel ${inKernel.length}, pool ${idle} idle and ${leased} leased`);
+      assert.equal(
+        inKernel.length,
+        idle + leased,
+        `kernel ${inKernel.length}, pool ${idle} idle and ${leased} leased`,
+      );
       for (const lease of held.values()) {
         const link = inKernel.find(({ ifindex }) => ifindex === lease.ifindex);
         assert.deepEqual([link?.name, link?.mac, link?.up], [lease.name, lease.mac, true]);
       }
-      if (closed) assert.equal(idle, 0);
+      if (state.closed) assert.equal(idle, 0);
     }
   } finally {
     await pool.close();

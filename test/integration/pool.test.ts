@@ -127,7 +127,10 @@ describe('pool', () => {
     const name = freshName('vm');
     const [other] = await kernel.createTaps([{ name, alias: 'somebody else' }]);
     await assert.rejects(pool.acquire(name), (error: TapPoolError) => {
-      assert.deepEqual([error.code, error.errno, error.syscall, error.tap], ['ERR_TAP_EXISTS', 'EBUSY', 'ioctl TUNSETIFF', name]);
+      assert.deepEqual(
+        [error.code, error.errno, error.syscall, error.tap],
+        ['ERR_TAP_EXISTS', 'EBUSY', 'ioctl TUNSETIFF', name],
+      );
       return true;
     });
     const link = await kernel.getLink({ name });
@@ -171,7 +174,11 @@ describe('pool', () => {
     const pool = open({ size: 1 });
     await pool.ensure();
     const lease = await pool.acquire();
-    const releases = await Promise.allSettled([lease.release(), pool.release(lease), pool.release(lease.name)]);
+    const releases = await Promise.allSettled([
+      lease.release(),
+      pool.release(lease),
+      pool.release(lease.name),
+    ]);
     assert.equal(releases.filter(({ status }) => status === 'fulfilled').length, 1);
     await assert.rejects(pool.release(lease), refused('ERR_TAP_ALREADY_RELEASED'));
     await assert.rejects(pool.release(lease.name), refused('ERR_TAP_NOT_LEASED'));
@@ -216,7 +223,10 @@ describe('pool', () => {
     await pool.initialize([`${long}7`]);
     await pool.ensure();
     const leases = await Promise.all(Array.from({ length: 5 }, () => pool.acquire()));
-    assert.deepEqual(leases.map(({ name }) => name).sort(), [0, 1, 2, 8, 9].map((index) => `${long}${index}`));
+    assert.deepEqual(
+      leases.map(({ name }) => name).sort(),
+      [0, 1, 2, 8, 9].map((index) => `${long}${index}`),
+    );
     await Promise.all(leases.map((lease) => lease.release()));
   });
 
@@ -226,7 +236,11 @@ describe('pool', () => {
       await pool.ensure();
       const lease = await pool.acquire();
       const vmm = await hold([lease.name]);
-      assert.deepEqual(await lease.release(), { status: 'quarantined', name: lease.name, holders: [vmm.pid] });
+      assert.deepEqual(await lease.release(), {
+        status: 'quarantined',
+        name: lease.name,
+        holders: [vmm.pid],
+      });
       assert.equal(pool.stats().quarantined, 1);
       assert.equal(pool.tryAcquire(), undefined);
       const link = await kernel.getLink({ ifindex: lease.ifindex });
@@ -298,14 +312,20 @@ describe('pool', () => {
       assert.deepEqual([error.code, error.name, error.cause], ['ERR_TAP_ABORTED', 'AbortError', reason]);
       return true;
     });
-    await assert.rejects(pool.ensure({ signal: 'no' as unknown as AbortSignal }), refused('ERR_TAP_INVALID_ARGUMENT'));
+    await assert.rejects(
+      pool.ensure({ signal: 'no' as unknown as AbortSignal }),
+      refused('ERR_TAP_INVALID_ARGUMENT'),
+    );
     for (let round = 0; round < 20; round++) {
       const controller = new AbortController();
       const acquiring = pool.acquire(freshName('vm'), { signal: controller.signal });
       if (round % 2 === 0) await Promise.resolve();
       else setImmediate(() => controller.abort(reason));
       if (round % 2 === 0) controller.abort(reason);
-      await acquiring.then((lease) => lease.release(), () => undefined);
+      await acquiring.then(
+        (lease) => lease.release(),
+        () => undefined,
+      );
     }
     await pool.close();
     assert.deepEqual((await kernel.listLinks({ kind: 'tun' })).links, []);
@@ -356,7 +376,10 @@ describe('pool', () => {
     const taken: TapLease[] = [];
     for (let lease = pool.tryAcquire(); lease; lease = pool.tryAcquire()) taken.push(lease);
     await assert.rejects(pool.acquire('one-too-many'), (error: TapPoolError) => {
-      assert.deepEqual([error.code, error.errno, error.tap], ['ERR_TAP_BRIDGE_FULL', 'EXFULL', 'one-too-many']);
+      assert.deepEqual(
+        [error.code, error.errno, error.tap],
+        ['ERR_TAP_BRIDGE_FULL', 'EXFULL', 'one-too-many'],
+      );
       return true;
     });
     assert.equal(await kernel.getLink({ name: 'one-too-many' }), undefined);

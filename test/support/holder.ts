@@ -35,7 +35,9 @@ export async function hold(names: readonly string[], options: HoldOptions = {}):
   if (said !== 'held\n') {
     await exited;
     const [, errno, name] = said.trim().split(' ');
-    throw Object.assign(new Error(`the holder of ${name} failed with errno ${errno}`), { errno: Number(errno) });
+    throw Object.assign(new Error(`the holder of ${name} failed with errno ${errno}`), {
+      errno: Number(errno),
+    });
   }
   const { pid } = child;
   assert(pid !== undefined);

@@ -22,7 +22,11 @@ export async function assertPrivateNamespace(): Promise<void> {
   const kernel = new NativeKernel();
   try {
     const names = (await linksLeft(kernel)).map(({ name }) => name);
-    assert.deepEqual(names, [], 'integration tests run in an empty network namespace of their own: use `npm test`');
+    assert.deepEqual(
+      names,
+      [],
+      'integration tests run in an empty network namespace of their own: use `npm test`',
+    );
   } finally {
     await kernel.close();
   }

@@ -23,7 +23,10 @@ import {
 } from './tun.js';
 
 /** The flags with which the TAP is created, and with which it must be attached to again. */
-export function tapFlags({ vnetHeader = true, multiQueue = false }: Pick<TapSpec, 'vnetHeader' | 'multiQueue'>): number {
+export function tapFlags({
+  vnetHeader = true,
+  multiQueue = false,
+}: Pick<TapSpec, 'vnetHeader' | 'multiQueue'>): number {
   return IFF_TAP | IFF_NO_PI | (vnetHeader ? IFF_VNET_HDR : 0) | (multiQueue ? IFF_MULTI_QUEUE : 0);
 }
 
@@ -49,7 +52,8 @@ export function createProgram(spec: TapSpec, ifindex: number, mac: string): Prog
   // before the port forwards its first frame: so IFF_UP goes with the last message.
   if (up && !port) attributes.up = true;
   steps.push({ op: 'netlink', slot: 0, messages: newLink(ifindex, attributes) });
-  if (port) steps.push({ op: 'netlink', slot: 0, messages: setBridgePort(ifindex, port, up ? { up: true } : {}) });
+  if (port)
+    steps.push({ op: 'netlink', slot: 0, messages: setBridgePort(ifindex, port, up ? { up: true } : {}) });
 
   steps.push(setValue(0, TUNSETPERSIST, 1));
   return steps;

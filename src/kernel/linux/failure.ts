@@ -1,6 +1,13 @@
 /** From what a runner reports to what the caller is told: errno by name, system call, the kernel's own words. */
 import { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from '../../errors.js';
-import { decodeAck, decodeMessages, errnoName, NLMSG_DONE, NLMSG_ERROR, RTM_NAMES } from '../../rtnetlink/index.js';
+import {
+  decodeAck,
+  decodeMessages,
+  errnoName,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  RTM_NAMES,
+} from '../../rtnetlink/index.js';
 import type { Link, OperationOptions, Result } from '../kernel.js';
 import type { Lane, Program, ProgramResult, RunnerFailure, Step, StepReport } from '../program.js';
 import { ioctlName, TUNGETFEATURES, TUNSETIFINDEX } from './tun.js';
@@ -33,7 +40,8 @@ export function firstFailure(program: Program, result: ProgramResult): Failure |
 
 export function describe(program: Program, report: StepReport): Failure {
   const step = program[report.step];
-  if (step === undefined) throw new TapPoolError('ERR_TAP_PROTOCOL', `a report for step ${report.step} of ${program.length}`);
+  if (step === undefined)
+    throw new TapPoolError('ERR_TAP_PROTOCOL', `a report for step ${report.step} of ${program.length}`);
   const failure = { step, errno: errnoName(report.errno), syscall: syscallOf(step) };
   return step.op === 'netlink' ? { ...failure, ...kernelWords(report.output) } : failure;
 }
@@ -91,7 +99,8 @@ export function toError(
 }
 
 const HINTS: Partial<Record<TapErrorCode, string>> = {
-  ERR_TAP_NO_TUN: '; the TUN driver is missing: `modprobe tun`, and in a container pass the device /dev/net/tun in',
+  ERR_TAP_NO_TUN:
+    '; the TUN driver is missing: `modprobe tun`, and in a container pass the device /dev/net/tun in',
   ERR_TAP_PERMISSION:
     '; it needs CAP_NET_ADMIN in the user namespace that owns the network namespace, and read and write access to /dev/net/tun',
 };
@@ -99,9 +108,11 @@ const HINTS: Partial<Record<TapErrorCode, string>> = {
 function generalCode({ step, errno }: Failure): TapErrorCode {
   if (errno === 'ETIMEDOUT' && step.op === 'netlink') return 'ERR_TAP_DEADLINE';
   if (errno === 'EPERM' || errno === 'EACCES') return 'ERR_TAP_PERMISSION';
-  if (step.op === 'open' && (errno === 'ENOENT' || errno === 'ENXIO' || errno === 'ENODEV')) return 'ERR_TAP_NO_TUN';
+  if (step.op === 'open' && (errno === 'ENOENT' || errno === 'ENXIO' || errno === 'ENODEV'))
+    return 'ERR_TAP_NO_TUN';
   // A file that is no TUN device does not know its ioctls.
-  const first = step.op === 'ioctl-buffer' && (step.request === TUNSETIFINDEX || step.request === TUNGETFEATURES);
+  const first =
+    step.op === 'ioctl-buffer' && (step.request === TUNSETIFINDEX || step.request === TUNGETFEATURES);
   if (first && (errno === 'ENOTTY' || errno === 'ENOTDIR')) return 'ERR_TAP_NO_TUN';
   if (step.op === 'netlink' && errno === 'ENODEV') return 'ERR_TAP_NOT_FOUND';
   return 'ERR_TAP_KERNEL';
@@ -132,5 +143,7 @@ export function runnerError(failure: RunnerFailure, what: string, netns: string 
 
 export function notOwned(link: Link): TapPoolError {
   const bears = link.alias === undefined ? 'no stamp' : `the stamp ${JSON.stringify(link.alias)}`;
-  return new TapPoolError('ERR_TAP_NOT_OWNED', `${link.name} bears ${bears}, so it was left alone`, { tap: link.name });
+  return new TapPoolError('ERR_TAP_NOT_OWNED', `${link.name} bears ${bears}, so it was left alone`, {
+    tap: link.name,
+  });
 }

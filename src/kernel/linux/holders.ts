@@ -38,5 +38,10 @@ export async function heldError(name: string): Promise<TapPoolError> {
   const holders = (await findHolders([name])).get(name) ?? [];
   const by = holders.length > 0 ? `process ${holders.join(', ')}` : 'a process that this one may not inspect';
   const message = `${name} is held open by ${by}`;
-  return new TapPoolError('ERR_TAP_HELD', message, { errno: 'EBUSY', syscall: 'ioctl TUNSETIFF', tap: name, holders });
+  return new TapPoolError('ERR_TAP_HELD', message, {
+    errno: 'EBUSY',
+    syscall: 'ioctl TUNSETIFF',
+    tap: name,
+    holders,
+  });
 }

@@ -61,7 +61,12 @@ export class LinuxKernel implements TapKernel {
     let pending = [...specs.keys()].filter((i) => results[i] === undefined);
     for (let round = 1; pending.length > 0; round++) {
       const built = pending.map((i) => this.#plan(specs[i] as TapSpec));
-      const answers = await this.#run('build', built.map(({ program }) => program), 'creating a TAP', options);
+      const answers = await this.#run(
+        'build',
+        built.map(({ program }) => program),
+        'creating a TAP',
+        options,
+      );
       const busy: number[] = [];
       for (const [n, i] of pending.entries()) {
         const { program, tap } = built[n] as (typeof built)[number];
@@ -86,7 +91,11 @@ export class LinuxKernel implements TapKernel {
   }
 
   #plan(spec: TapSpec): { program: Program; tap: Tap } {
-    const tap = { name: spec.name, ifindex: this.#nextIfindex(), mac: spec.mac?.toLowerCase() ?? this.#nextMac() };
+    const tap = {
+      name: spec.name,
+      ifindex: this.#nextIfindex(),
+      mac: spec.mac?.toLowerCase() ?? this.#nextMac(),
+    };
     return { program: createProgram(spec, tap.ifindex, tap.mac), tap };
   }
 
@@ -100,9 +109,15 @@ export class LinuxKernel implements TapKernel {
       }
       if (failure.errno === 'EINVAL' || failure.errno === 'EOPNOTSUPP' || failure.errno === 'ENODEV') {
         const master = await this.getLink({ ifindex: spec.master });
-        if (!master) return toError(failure, `${what}: its bridge is gone`, spec.name, 'ERR_TAP_BRIDGE_NOT_FOUND');
+        if (!master)
+          return toError(failure, `${what}: its bridge is gone`, spec.name, 'ERR_TAP_BRIDGE_NOT_FOUND');
         if (master.kind !== 'bridge') {
-          return toError(failure, `${what}: ${master.name} is not a bridge`, spec.name, 'ERR_TAP_NOT_A_BRIDGE');
+          return toError(
+            failure,
+            `${what}: ${master.name} is not a bridge`,
+            spec.name,
+            'ERR_TAP_NOT_A_BRIDGE',
+          );
         }
       }
     }
@@ -158,7 +173,13 @@ export class LinuxKernel implements TapKernel {
     const program: Program = [
       { op: 'netlink', slot: 0, messages: newLink(ifindex, attributes) },
       ...(port
-        ? [{ op: 'netlink', slot: 0, messages: setBridgePort(ifindex, port, up === undefined ? {} : { up }) } as const]
+        ? [
+            {
+              op: 'netlink',
+              slot: 0,
+              messages: setBridgePort(ifindex, port, up === undefined ? {} : { up }),
+            } as const,
+          ]
         : []),
     ];
     await this.#change(program, `changing the link ${ifindex}`, undefined, options, async () =>
@@ -189,13 +210,17 @@ export class LinuxKernel implements TapKernel {
     }
     const link = await this.getLink({ ifindex });
     if (link) return link;
-    throw new TapPoolError('ERR_TAP_NOT_FOUND', `${what}: it was deleted at once by somebody else`, { tap: name });
+    throw new TapPoolError('ERR_TAP_NOT_FOUND', `${what}: it was deleted at once by somebody else`, {
+      tap: name,
+    });
   }
 
   async deleteBridge(name: string): Promise<void> {
     const link = await this.getLink({ name });
-    if (!link) throw new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', `there is no bridge ${name}`, { tap: name });
-    if (link.kind !== 'bridge') throw new TapPoolError('ERR_TAP_NOT_A_BRIDGE', `${name} is not a bridge`, { tap: name });
+    if (!link)
+      throw new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', `there is no bridge ${name}`, { tap: name });
+    if (link.kind !== 'bridge')
+      throw new TapPoolError('ERR_TAP_NOT_A_BRIDGE', `${name} is not a bridge`, { tap: name });
     const { ifindex } = link;
     const program: Program = [{ op: 'netlink', slot: 0, messages: deleteByIndex(ifindex) }];
     await this.#change(program, `deleting the bridge ${name}`, name, {}, async () =>
@@ -225,7 +250,8 @@ export class LinuxKernel implements TapKernel {
     if (!failure) return;
     const code = failure.errno === 'EEXIST' ? 'ERR_TAP_EXISTS' : undefined;
     const error = toError(failure, what, name, code);
-    if (error.code !== 'ERR_TAP_DEADLINE' && failure.errno !== 'ENOBUFS' && failure.errno !== 'EMSGSIZE') throw error;
+    if (error.code !== 'ERR_TAP_DEADLINE' && failure.errno !== 'ENOBUFS' && failure.errno !== 'EMSGSIZE')
+      throw error;
     throw toError(failure, what, name, 'ERR_TAP_DEADLINE', { outcome: await readBack() });
   }
 
@@ -258,5 +284,9 @@ function refusal(validate: () => unknown): TapPoolError | undefined {
 
 function nameTaken(name: string): TapPoolError {
   const message = `creating the TAP ${name}: the name is taken (TUNSETIFF with IFF_TUN_EXCL failed with EBUSY)`;
-  return new TapPoolError('ERR_TAP_EXISTS', message, { errno: 'EBUSY', syscall: 'ioctl TUNSETIFF', tap: name });
+  return new TapPoolError('ERR_TAP_EXISTS', message, {
+    errno: 'EBUSY',
+    syscall: 'ioctl TUNSETIFF',
+    tap: name,
+  });
 }

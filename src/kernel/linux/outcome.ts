@@ -10,6 +10,8 @@ export function applied(link: Link | undefined, change: LinkChange): 'applied' |
   const same =
     Object.entries(wanted).every(([key, value]) => seen[key] === value) &&
     (ipv6 === undefined || link.addrGenMode === (ipv6 ? 0 : 1)) &&
-    Object.entries(port ?? {}).every(([key, value]) => (link.port as Record<string, unknown> | undefined)?.[key] === value);
+    Object.entries(port ?? {}).every(
+      ([key, value]) => (link.port as Record<string, unknown> | undefined)?.[key] === value,
+    );
   return same ? 'applied' : 'not-applied';
 }

@@ -57,7 +57,10 @@ export class Recycler {
 }
 
 function refusal(link: Link | undefined, { ifindex, spec }: RecycleTarget): TapPoolError | undefined {
-  if (!link) return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`, { tap: spec.name });
+  if (!link)
+    return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`, {
+      tap: spec.name,
+    });
   if (link.alias !== spec.alias || link.tun?.type !== 'tap') return notOwned(link);
   if (link.name !== spec.name) return residue(spec, `it was renamed to ${link.name}`);
   return undefined;
@@ -83,16 +86,29 @@ async function judge(
 
 /** What of the TAP is not as it was created. */
 function differs(spec: RecycleTarget['spec'], link: Link): string | undefined {
-  const { name, alias, mac, mtu = 1500, txQueueLength = 1000, master = 0, up = true, ipv6 = false, port } = spec;
+  const {
+    name,
+    alias,
+    mac,
+    mtu = 1500,
+    txQueueLength = 1000,
+    master = 0,
+    up = true,
+    ipv6 = false,
+    port,
+  } = spec;
   const change = { name, alias, mac, mtu, txQueueLength, master, up, group: 0, ...(port ? { port } : {}) };
-  if (applied(link, ipv6 ? change : { ...change, ipv6 }) === 'not-applied') return 'its settings could not be restored';
+  if (applied(link, ipv6 ? change : { ...change, ipv6 }) === 'not-applied')
+    return 'its settings could not be restored';
   if (link.altNames.length > 0) return `it has the alternative name ${link.altNames.join(', ')}`;
   if (!link.tun?.persist) return 'it is not persistent any more';
   return undefined;
 }
 
 function residue(spec: TapSpec, why: string): TapPoolError {
-  return new TapPoolError('ERR_TAP_RESIDUE', `${spec.name} is not fit for another tenant: ${why}`, { tap: spec.name });
+  return new TapPoolError('ERR_TAP_RESIDUE', `${spec.name} is not fit for another tenant: ${why}`, {
+    tap: spec.name,
+  });
 }
 
 function recycleProgram({ ifindex, spec }: RecycleTarget): Program {

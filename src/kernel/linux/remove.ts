@@ -19,7 +19,11 @@ export const REMOVE_BATCH = 32;
 
 /** Reads links by index, in one datagram; the reply to the n-th carries the sequence number n. */
 export function readStep(slot: number, indexes: readonly number[]): NetlinkStep {
-  return { op: 'netlink', slot, messages: concatMessages(indexes.map((ifindex) => getLinkRequest({ ifindex }))) };
+  return {
+    op: 'netlink',
+    slot,
+    messages: concatMessages(indexes.map((ifindex) => getLinkRequest({ ifindex }))),
+  };
 }
 
 /** The slot of the n-th member; slot 0 stays free for the steps about all of them. */

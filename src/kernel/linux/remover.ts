@@ -56,7 +56,7 @@ export class Remover {
     const reports = new Map((answer as ProgramResult).map((report) => [report.step, report]));
     const output = reports.get(readStep)?.output;
     const left = output ? linksOf(output, members.length) : [];
-    const stubborn: typeof members[number][] = [];
+    const stubborn: (typeof members)[number][] = [];
     for (const [n, member] of members.entries()) {
       if (left[n] === undefined) {
         results[member.at] = true;
@@ -84,9 +84,13 @@ export class Remover {
     const what = `deleting the TAP ${member.link.name}`;
     results[member.at] = report
       ? toError(describe(program, report), what, member.link.name)
-      : new TapPoolError('ERR_TAP_KERNEL', `${what}: the kernel reported success, but the TAP is still there`, {
-          tap: member.link.name,
-        });
+      : new TapPoolError(
+          'ERR_TAP_KERNEL',
+          `${what}: the kernel reported success, but the TAP is still there`,
+          {
+            tap: member.link.name,
+          },
+        );
   }
 
   /** A group that no link of the namespace is in. */
@@ -111,7 +115,8 @@ export class Remover {
 async function refusal(link: Link | undefined, target: RemoveTarget): Promise<TapPoolError | undefined> {
   if (!link) return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${target.ifindex}`);
   const { name, tun } = link;
-  if (tun?.type !== 'tap') return new TapPoolError('ERR_TAP_WRONG_KIND', `${name} is not a TAP`, { tap: name });
+  if (tun?.type !== 'tap')
+    return new TapPoolError('ERR_TAP_WRONG_KIND', `${name} is not a TAP`, { tap: name });
   if (target.alias !== undefined && link.alias !== target.alias) return notOwned(link);
   const attached = (tun.queues ?? 0) + (tun.disabledQueues ?? 0);
   return tun.multiQueue && attached > 0 && !target.force ? heldError(name) : undefined;

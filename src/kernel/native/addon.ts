@@ -1,21 +1,31 @@
+/** Loading native/, and the contract of what it exports. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { TapPoolError } from '../../errors.js';
 
-/** A lane of the addon: a thread of its own. */
-export type LaneHandle = object & { readonly __lane: never };
+/** A thread of its own, started by the first batch. It keeps the process alive only while batches are on their way. */
+export interface NativeLane {
+  /**
+   * Copies the batch and hands it to the thread. Returns 0, or a negative errno: EINVAL for a malformed batch,
+   * ESHUTDOWN after `close`, ENOMEM, or what kept the thread from starting.
+   */
+  submit(batch: Uint8Array): number;
+  /** Lets the thread end when it has run what it was handed; `onResult(null)` tells the end. */
+  close(): void;
+}
 
-/** What native/addon.c exports. */
 export interface Addon {
-  openLane(
-    netns: string | null,
+  /**
+   * `name` is that of the thread, at most 15 bytes. `onResult` gets the result of each batch, in order, and null at
+   * the end; it becomes a property of the lane, so that it does not keep a forgotten lane alive.
+   */
+  readonly Lane: new (
     name: string,
+    netns: string | undefined,
     replyTimeoutMillis: number,
-    onOutcome: (errno: number, phase: string, results: ArrayBuffer) => void,
-  ): LaneHandle;
-  submit(lane: LaneHandle, batch: Uint8Array): void;
-  closeLane(lane: LaneHandle): void;
+    onResult: (result: ArrayBuffer | null) => void,
+  ) => NativeLane;
 }
 
 const FILE = fileURLToPath(new URL('../../../build/Release/tap_pool.node', import.meta.url));
@@ -30,7 +40,10 @@ export function loadAddon(): Addon {
 
 function load(): Addon {
   if (process.platform !== 'linux') {
-    throw new TapPoolError('ERR_TAP_ADDON', `TAP interfaces of this kind exist on Linux only, not on ${process.platform}`);
+    throw new TapPoolError(
+      'ERR_TAP_ADDON',
+      `TAP interfaces of this kind exist on Linux only, not on ${process.platform}`,
+    );
   }
   if (!existsSync(FILE)) {
     const message = `the native addon is not built: ${FILE} does not exist; \`npm run build\` builds it`;
@@ -44,6 +57,8 @@ function load(): Addon {
       code === 'ERR_DLOPEN_DISABLED'
         ? 'run Node without --no-addons, and with --allow-addons where --permission is used'
         : 'build it again for this machine: `npm run build`';
-    throw new TapPoolError('ERR_TAP_ADDON', `the native addon cannot be loaded: ${message}; ${cure}`, { cause });
+    throw new TapPoolError('ERR_TAP_ADDON', `the native addon cannot be loaded: ${message}; ${cure}`, {
+      cause,
+    });
   }
 }

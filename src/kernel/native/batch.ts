@@ -1,59 +1,83 @@
-/** The bytes that go to and come from native/program.c, in host byte order and in units of 4 bytes. */
-import { endianness } from 'node:os';
+/** The bytes that go to native/program.c and come back, in host byte order; its header file is their description. */
 import { TapPoolError } from '../../errors.js';
-import type { Program, ProgramResult, Step, StepReport } from '../program.js';
+import type { Program, ProgramResult, RunnerFailure, Step, StepReport } from '../program.js';
 
-const LITTLE = endianness() === 'LE';
-const OPS = { open: 1, 'ioctl-value': 2, 'ioctl-buffer': 3, netlink: 4, close: 5, expect: 6 } as const;
-const NOTHING: ProgramResult = Object.freeze([]);
+const OP = { open: 1, 'ioctl-value': 2, 'ioctl-buffer': 3, netlink: 4, close: 5, expect: 6 } as const;
+
+/** Phases by number; 0 stands for a program that was run. */
+const PHASES: readonly (RunnerFailure['phase'] | undefined)[] = [
+  undefined,
+  'open netns',
+  'setns',
+  'socket',
+  'bind',
+];
+
+const SLOTS_MAX = 1024;
+const PATH_BYTES_MAX = 4095;
+const IOCTL_BYTES_MAX = 16384;
+const INITIAL_WORDS = 4096;
+
+const SUCCESS: ProgramResult = Object.freeze([]);
 const encoder = new TextEncoder();
 
-/** Puts programs into one growing buffer, which is used again for the next batch. */
+/** Encodes programs into one buffer that grows and is used again: what `finish` returns is valid until `add`. */
 export class BatchWriter {
-  #bytes = new Uint8Array(16 * 1024);
-  #view = new DataView(this.#bytes.buffer);
-  #at = 4;
+  #words = new Uint32Array(INITIAL_WORDS);
+  #bytes = new Uint8Array(this.#words.buffer);
+  /** In words. Word 0 is the number of programs. */
+  #end = 1;
   #programs = 0;
+  /** Almost every path is the same one. */
+  #path = '';
+  #pathBytes = new Uint8Array();
 
   get programs(): number {
     return this.#programs;
   }
 
-  get length(): number {
-    return this.#at;
+  get byteLength(): number {
+    return this.#end * 4;
   }
 
+  /** Throws ERR_TAP_PROTOCOL for a program that cannot be written down, and stays as it was. */
   add(program: Program): void {
-    this.#u32(program.length);
-    for (const step of program) this.#step(step);
+    const start = this.#end;
+    try {
+      this.#reserve(1);
+      this.#words[this.#end++] = program.length;
+      for (const step of program) this.#step(step);
+    } catch (error) {
+      this.#end = start;
+      throw error;
+    }
     this.#programs += 1;
   }
 
-  /** The batch, valid until the next `add`; starts a new one. */
-  take(): Uint8Array {
-    this.#view.setUint32(0, this.#programs, LITTLE);
-    const batch = this.#bytes.subarray(0, this.#at);
-    this.#at = 4;
+  finish(): Uint8Array {
+    this.#words[0] = this.#programs;
+    const batch = this.#bytes.subarray(0, this.#end * 4);
+    this.#end = 1;
     this.#programs = 0;
     return batch;
   }
 
   #step(step: Step): void {
     switch (step.op) {
-      case 'open': {
-        const path = encoder.encode(`${step.path}\0`);
-        this.#header(step, path.length);
-        this.#put(path);
+      case 'open':
+        this.#header(step, this.#encodePath(step.path).length);
+        this.#put(this.#pathBytes);
         break;
-      }
       case 'ioctl-value':
         this.#header(step, 8);
-        this.#u32(step.request);
-        this.#u32(step.value);
+        this.#words[this.#end++] = step.request;
+        this.#words[this.#end++] = step.value;
         break;
       case 'ioctl-buffer':
+        if (step.buffer.length > IOCTL_BYTES_MAX)
+          throw unwritable(`an ioctl buffer of ${step.buffer.length} bytes`);
         this.#header(step, 4 + step.buffer.length);
-        this.#u32(step.request);
+        this.#words[this.#end++] = step.request;
         this.#put(step.buffer);
         break;
       case 'netlink':
@@ -62,7 +86,7 @@ export class BatchWriter {
         break;
       case 'expect':
         this.#header(step, 4 + step.attributes.length);
-        this.#u32(step.header);
+        this.#words[this.#end++] = step.header;
         this.#put(step.attributes);
         break;
       case 'close':
@@ -70,65 +94,79 @@ export class BatchWriter {
     }
   }
 
+  #encodePath(path: string): Uint8Array {
+    if (path === this.#path && path !== '') return this.#pathBytes;
+    const bytes = encoder.encode(`${path}\0`);
+    if (bytes.length < 2 || bytes.length > PATH_BYTES_MAX + 1 || bytes.indexOf(0) !== bytes.length - 1) {
+      throw unwritable(`the path ${JSON.stringify(path)}`);
+    }
+    this.#path = path;
+    this.#pathBytes = bytes;
+    return bytes;
+  }
+
+  /** Also makes room for `length` bytes of payload. */
   #header({ op, slot }: Step, length: number): void {
-    this.#room(8);
-    this.#view.setUint16(this.#at, OPS[op], LITTLE);
-    this.#view.setUint16(this.#at + 2, slot, LITTLE);
-    this.#view.setUint32(this.#at + 4, length, LITTLE);
-    this.#at += 8;
+    if (!(Number.isInteger(slot) && slot >= 0 && slot < SLOTS_MAX)) throw unwritable(`the slot ${slot}`);
+    this.#reserve(2 + Math.ceil(length / 4));
+    this.#words[this.#end++] = OP[op] | (slot << 16);
+    this.#words[this.#end++] = length;
   }
 
-  #u32(value: number): void {
-    this.#room(4);
-    this.#view.setUint32(this.#at, value, LITTLE);
-    this.#at += 4;
-  }
-
+  /** Into room that was made, padded with zeros. */
   #put(bytes: Uint8Array): void {
-    const padded = (bytes.length + 3) & ~3;
-    this.#room(padded);
-    this.#bytes.set(bytes, this.#at);
-    this.#bytes.fill(0, this.#at + bytes.length, this.#at + padded);
-    this.#at += padded;
+    if (bytes.length === 0) return;
+    const words = Math.ceil(bytes.length / 4);
+    this.#words[this.#end + words - 1] = 0;
+    this.#bytes.set(bytes, this.#end * 4);
+    this.#end += words;
   }
 
-  #room(length: number): void {
-    if (this.#at + length <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(2 * this.#bytes.length, this.#at + length));
-    grown.set(this.#bytes);
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+  #reserve(words: number): void {
+    if (this.#end + words <= this.#words.length) return;
+    const grown = new Uint32Array(Math.max(2 * this.#words.length, this.#end + words));
+    grown.set(this.#words.subarray(0, this.#end));
+    this.#words = grown;
+    this.#bytes = new Uint8Array(grown.buffer);
   }
 }
 
-/** The results of a batch, one per program; outputs are views of the buffer. */
-export function readResults(buffer: ArrayBuffer): ProgramResult[] {
-  const view = new DataView(buffer);
-  let at = 0;
-  const u32 = () => {
-    if (at + 4 > view.byteLength) throw new TapPoolError('ERR_TAP_PROTOCOL', 'the results of a batch end too soon');
-    const value = view.getUint32(at, LITTLE);
-    at += 4;
-    return value;
-  };
-  const programs = u32();
-  const results: ProgramResult[] = [];
-  for (let program = 0; program < programs; program++) {
-    const count = u32();
+/** The entries of a batch's result, one per program. Outputs are views of the buffer. */
+export function decodeResult(buffer: ArrayBuffer): (ProgramResult | RunnerFailure)[] {
+  const words = new Uint32Array(buffer);
+  const entries: (ProgramResult | RunnerFailure)[] = [];
+  for (let at = 0; at < words.length;) {
+    const phaseNumber = words[at++];
+    const count = words[at++] ?? 0;
+    if (phaseNumber !== 0) {
+      const phase = PHASES[phaseNumber ?? 0];
+      if (phase === undefined) throw unreadable();
+      entries.push({ phase, errno: count });
+      continue;
+    }
     if (count === 0) {
-      results.push(NOTHING);
+      entries.push(SUCCESS);
       continue;
     }
     const reports: StepReport[] = [];
     for (let i = 0; i < count; i++) {
-      const step = u32();
-      const errno = u32();
-      const length = u32();
-      if (length > view.byteLength - at) throw new TapPoolError('ERR_TAP_PROTOCOL', 'an output ends too late');
-      reports.push({ step, errno, output: new Uint8Array(buffer, at, length) });
-      at += length;
+      const step = words[at++];
+      const errno = words[at++];
+      const length = words[at++];
+      if (step === undefined || errno === undefined || length === undefined) throw unreadable();
+      if (length > buffer.byteLength - at * 4) throw unreadable();
+      reports.push({ step, errno, output: new Uint8Array(buffer, at * 4, length) });
+      at += Math.ceil(length / 4);
     }
-    results.push(reports);
+    entries.push(reports);
   }
-  return results;
+  return entries;
+}
+
+function unwritable(what: string): TapPoolError {
+  return new TapPoolError('ERR_TAP_PROTOCOL', `a program cannot be encoded: ${what}`);
+}
+
+function unreadable(): TapPoolError {
+  return new TapPoolError('ERR_TAP_PROTOCOL', 'the result of a batch cannot be read');
 }
