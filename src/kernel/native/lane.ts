@@ -12,8 +12,7 @@ const BATCHES_IN_FLIGHT = 2;
 type Answer = ProgramResult | RunnerFailure;
 
 const ABORTED: RunnerFailure = Object.freeze({ phase: 'aborted', errno: constants.errno.ECANCELED });
-/** ESHUTDOWN, which node:os does not name. */
-const CLOSED: RunnerFailure = Object.freeze({ phase: 'closed', errno: 108 });
+const CLOSED: RunnerFailure = Object.freeze({ phase: 'closed', errno: 0 });
 
 export interface LaneOptions {
   readonly name: string;
@@ -28,8 +27,8 @@ interface Job {
   /** How many of the programs have been handed to the thread. */
   handed: number;
   unanswered: number;
-  readonly resolve: (answers: Answer[]) => void;
-  readonly reject: (error: unknown) => void;
+  resolve: (answers: Answer[]) => void;
+  reject: (error: unknown) => void;
 }
 
 /** Consecutive programs of one job in one batch. */
@@ -46,61 +45,159 @@ export class LaneQueue {
   /** The batches that the thread has, oldest first. */
   readonly #inFlight: Slice[][] = [];
   readonly #writer = new BatchWriter();
-  #native: NativeLane | undefined;
+  #thread: NativeLane | undefined;
   #flushScheduled = false;
-  #closing: PromiseWithResolvers<void> | undefined;
+  #closed: Promise<void> | undefined;
+  #finish: (() => void) | undefined;
 
   constructor(options: LaneOptions) {
     this.#options = options;
   }
 
   run(programs: readonly Program[], urgent: boolean, signal: AbortSignal | undefined): Promise<Answer[]> {
-    if (this.#closing) return Promise.resolve(programs.map(() => CLOSED));
+    if (this.#closed) return Promise.resolve(programs.map(() => CLOSED));
     if (signal?.aborted) return Promise.resolve(programs.map(() => ABORTED));
     if (programs.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
-      const queue = urgent ? this.#urgent : this.#ordinary;
-      const job: Job = {
-        programs,
-        answers: new Array<Answer>(programs.length),
-        handed: 0,
-        unanswered: programs.length,
-        resolve,
-        reject,
-      };
-      queue.push(signal ? this.#abortable(job, queue, signal) : job);
+      const answers = new Array<Answer>(programs.length);
+      const job: Job = { programs, answers, handed: 0, unanswered: programs.length, resolve, reject };
+      if (signal) this.#watch(job, signal);
+      (urgent ? this.#urgent : this.#ordinary).push(job);
       this.#scheduleFlush();
     });
   }
 
   close(): Promise<void> {
-    if (!this.#closing) {
-      this.#closing = withResolvers();
-      this.#closeWhenDrained();
-    }
-    return this.#closing.promise;
+    this.#closed ??= new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+    this.#endWhenDrained();
+    return this.#closed;
   }
 
-  #abortable(job: Job, queue: Job[], signal: AbortSignal): Job {
+  /** Gives up what has not been handed to the thread when the signal fires. */
+  #watch(job: Job, signal: AbortSignal): void {
     const onAbort = () => {
-      queue.splice(queue.indexOf(abortable), 1);
-      const count = job.programs.length - abortable.handed;
-      answer({ job: abortable, from: abortable.handed, count }, new Array<Answer>(count).fill(ABORTED), 0);
-      this.#closeWhenDrained();
+      const queue = this.#urgent.includes(job) ? this.#urgent : this.#ordinary;
+      const place = queue.indexOf(job);
+      if (place < 0) return;
+      queue.splice(place, 1);
+      const rest: Slice = { job, from: job.handed, count: job.programs.length - job.handed };
+      settle(rest, new Array<Answer>(rest.count).fill(ABORTED));
+      this.#endWhenDrained();
     };
-    const forget = () => signal.removeEventListener('abort', onAbort);
-    const abortable: Job = {
-      ...job,
-      resolve: (answers) => {
-        forget();
-        job.resolve(answers);
-      },
-      reject: (error) => {
-        forget();
-        job.reject(error);
-      },
+    const { resolve, reject } = job;
+    job.resolve = (answers) => {
+      signal.removeEventListener('abort', onAbort);
+      resolve(answers);
+    };
+    job.reject = (error) => {
+      signal.removeEventListener('abort', onAbort);
+      reject(error);
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    return abortable;
   }
+
+  /** What is submitted within one tick shares a batch. */
+  #scheduleFlush(): void {
+    if (this.#flushScheduled || this.#inFlight.length === BATCHES_IN_FLIGHT) return;
+    this.#flushScheduled = true;
+    queueMicrotask(() => {
+      this.#flushScheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (this.#inFlight.length < BATCHES_IN_FLIGHT) {
+      const slices: Slice[] = [];
+      this.#take(this.#urgent, slices);
+      this.#take(this.#ordinary, slices);
+      const batch = this.#writer.finish();
+      if (slices.length === 0) break;
+      this.#submit(batch, slices);
+    }
+    this.#endWhenDrained();
+  }
+
+  /** Moves programs from the head of a queue into the batch, as many as fit. */
+  #take(queue: Job[], slices: Slice[]): void {
+    for (let job = queue[0]; job; job = queue[0]) {
+      const from = job.handed;
+      const encoded = this.#encode(job);
+      if (job.handed > from) slices.push({ job, from, count: job.handed - from });
+      if (encoded && job.handed < job.programs.length) return;
+      queue.shift();
+    }
+  }
+
+  /** Returns false for a job that has a program that cannot be encoded; it is rejected. */
+  #encode(job: Job): boolean {
+    try {
+      while (job.handed < job.programs.length && this.#hasRoom()) {
+        this.#writer.add(job.programs[job.handed] as Program);
+        job.handed += 1;
+      }
+      return true;
+    } catch (error) {
+      job.reject(error);
+      return false;
+    }
+  }
+
+  #hasRoom(): boolean {
+    return this.#writer.programs < PROGRAMS_PER_BATCH && this.#writer.byteLength < BYTES_PER_BATCH;
+  }
+
+  #submit(batch: Uint8Array, slices: Slice[]): void {
+    try {
+      this.#thread ??= this.#newThread();
+      const error = this.#thread.submit(batch);
+      if (error === 0) {
+        this.#inFlight.push(slices);
+        return;
+      }
+      // The thread could not be started; the next batch tries again.
+      for (const slice of slices) settle(slice, new Array<Answer>(slice.count).fill({ phase: 'memory', errno: -error }));
+    } catch (error) {
+      for (const { job } of slices) job.reject(error);
+    }
+  }
+
+  #newThread(): NativeLane {
+    const { name, netns, replyTimeoutMillis } = this.#options;
+    const { Lane } = loadAddon();
+    return new Lane(name, netns, replyTimeoutMillis, (result) => {
+      if (result) this.#receive(result);
+      else this.#finish?.();
+    });
+  }
+
+  #receive(result: ArrayBuffer): void {
+    const slices = this.#inFlight.shift() ?? [];
+    // The thread gets more to do before its answers are digested.
+    this.#flush();
+    try {
+      const answers = decodeResult(result);
+      let at = 0;
+      for (const slice of slices) {
+        settle(slice, answers.slice(at, at + slice.count));
+        at += slice.count;
+      }
+    } catch (error) {
+      for (const { job } of slices) job.reject(error);
+    }
+  }
+
+  #endWhenDrained(): void {
+    if (!this.#finish || this.#inFlight.length + this.#urgent.length + this.#ordinary.length > 0) return;
+    if (this.#thread) this.#thread.close();
+    else this.#finish();
+  }
+}
+
+function settle({ job, from }: Slice, answers: readonly Answer[]): void {
+  for (const [i, answer] of answers.entries()) job.answers[from + i] = answer;
+  job.unanswered -= answers.length;
+  if (job.unanswered === 0) job.resolve(job.answers);
 }

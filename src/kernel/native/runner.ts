@@ -1,34 +1,35 @@
 import type { Lane, Program, ProgramResult, ProgramRunner, RunnerFailure } from '../program.js';
-import { NativeLane } from './lane.js';
+import { LaneQueue } from './lane.js';
 
 export interface NativeRunnerOptions {
-  readonly netns?: string;
-  readonly replyTimeoutMillis?: number;
+  /** Path of the network namespace to work in. @default that of the process */
+  readonly netns?: string | undefined;
+  /** Milliseconds to wait for the kernel's answer to a netlink step. @default 2000 */
+  readonly replyTimeoutMillis?: number | undefined;
 }
 
-const REPLY_TIMEOUT_MILLIS = 2000;
-
-/** Runs programs on two threads of its own: creating never waits behind deleting. */
+/** Runs programs on two threads of its own: creating never waits behind deleting. Nothing starts before the first run. */
 export class NativeRunner implements ProgramRunner {
   readonly name = 'native';
-  readonly #lanes: Record<Lane, NativeLane>;
+  readonly #lanes: Readonly<Record<Lane, LaneQueue>>;
 
-  constructor({ netns, replyTimeoutMillis = REPLY_TIMEOUT_MILLIS }: NativeRunnerOptions = {}) {
+  constructor({ netns, replyTimeoutMillis = 2000 }: NativeRunnerOptions = {}) {
     this.#lanes = {
-      build: new NativeLane('tap-build', netns ?? null, replyTimeoutMillis),
-      reap: new NativeLane('tap-reap', netns ?? null, replyTimeoutMillis),
+      build: new LaneQueue({ name: 'tap-build', netns, replyTimeoutMillis }),
+      reap: new LaneQueue({ name: 'tap-reap', netns, replyTimeoutMillis }),
     };
   }
 
+  /** Rejects only where there is nothing to run on (ERR_TAP_ADDON) or nothing that can be run (ERR_TAP_PROTOCOL). */
   run(
     lane: Lane,
     programs: readonly Program[],
-    options: { urgent?: boolean | undefined; signal?: AbortSignal | undefined } = {},
+    { urgent = false, signal }: { urgent?: boolean | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<(ProgramResult | RunnerFailure)[]> {
-    return this.#lanes[lane].run(programs, options);
+    return this.#lanes[lane].run(programs, urgent, signal);
   }
 
   async close(): Promise<void> {
-    await Promise.all(Object.values(this.#lanes).map((lane) => lane.close()));
+    await Promise.all([this.#lanes.build.close(), this.#lanes.reap.close()]);
   }
 }
