@@ -30,17 +30,22 @@ export class AttributeReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #little: boolean;
+  readonly #end: number;
   #next: number;
   #start = 0;
   #length = 0;
   #header = 0;
 
-  /** @param offset bytes before the first attribute */
-  constructor(bytes: Uint8Array, order: ByteOrder = HOST_BYTE_ORDER, offset = 0) {
+  /**
+   * @param start offset of the first attribute
+   * @param end where the attributes end; nothing is read beyond
+   */
+  constructor(bytes: Uint8Array, order: ByteOrder = HOST_BYTE_ORDER, start = 0, end = bytes.length) {
     this.#bytes = bytes;
     this.#view = viewOf(bytes);
     this.#little = order === 'LE';
-    this.#next = offset;
+    this.#next = start;
+    this.#end = Math.min(end, bytes.length);
   }
 
   /**
@@ -50,7 +55,7 @@ export class AttributeReader {
    */
   next(): boolean {
     const offset = this.#next;
-    const left = this.#bytes.length - offset;
+    const left = this.#end - offset;
     if (left <= 0) return false;
     const length = left < NLA_HDRLEN ? 0 : this.#view.getUint16(offset, this.#little);
     if (length < NLA_HDRLEN || length > left) {
@@ -109,14 +114,28 @@ export class AttributeReader {
 
   /** UTF-8 up to the first NUL, or to the end. Bytes that are no UTF-8 become U+FFFD. */
   string(): string {
-    const value = this.value;
-    const nul = value.indexOf(0);
-    return utf8.decode(nul < 0 ? value : value.subarray(0, nul));
+    const bytes = this.#bytes;
+    const end = this.#start + this.#length;
+    let text = '';
+    for (let at = this.#start; at < end; at++) {
+      const byte = bytes[at] ?? 0;
+      if (byte === 0) break;
+      if (byte > 0x7f) return this.#wideString();
+      text += String.fromCharCode(byte);
+    }
+    return text;
   }
 
   /** The attributes within this one. */
   children(): AttributeReader {
-    return new AttributeReader(this.value, this.#little ? 'LE' : 'BE');
+    const start = this.#start;
+    return new AttributeReader(this.#bytes, this.#little ? 'LE' : 'BE', start, start + this.#length);
+  }
+
+  #wideString(): string {
+    const value = this.value;
+    const nul = value.indexOf(0);
+    return utf8.decode(nul < 0 ? value : value.subarray(0, nul));
   }
 
   #sized(length: number): number {

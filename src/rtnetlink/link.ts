@@ -180,8 +180,7 @@ export function decodeLink(message: NetlinkMessage, order: ByteOrder = HOST_BYTE
         break;
     }
   }
-  return {
-    ...seen,
+  const link: Mutable<LinkInfo> = {
     ifindex: view.getInt32(4, order === 'LE'),
     name: present(seen.name, 'IFLA_IFNAME'),
     mtu: present(seen.mtu, 'IFLA_MTU'),
@@ -193,6 +192,14 @@ export function decodeLink(message: NetlinkMessage, order: ByteOrder = HOST_BYTE
     altNames,
     promiscuity: present(seen.promiscuity, 'IFLA_PROMISCUITY'),
   };
+  if (seen.kind !== undefined) link.kind = seen.kind;
+  if (seen.mac !== undefined) link.mac = seen.mac;
+  if (seen.master !== undefined) link.master = seen.master;
+  if (seen.alias !== undefined) link.alias = seen.alias;
+  if (seen.addrGenMode !== undefined) link.addrGenMode = seen.addrGenMode;
+  if (seen.tun !== undefined) link.tun = seen.tun;
+  if (seen.port !== undefined) link.port = seen.port;
+  return link;
 }
 
 function decodeAddressFamilies(families: AttributeReader, link: Partial<Mutable<LinkInfo>>): void {
