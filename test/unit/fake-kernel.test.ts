@@ -1,5 +1,6 @@
 /** The fake kernel's own face: order, journal, namespace, holders and strangers. What it has in common with Linux: conformance. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { TapPool, TapPoolError } from 'tap-pool';
 import type { Result, Tap } from 'tap-pool/kernel';
@@ -359,4 +360,22 @@ test('a pool works on it, and a hit costs no kernel call', async () => {
   await tap.release();
   await pool.close();
   await fake.close();
+});
+
+test('it loads nothing but JavaScript of its own: no addon, so it works on every platform', () => {
+  const entry = import.meta.resolve('tap-pool/testing');
+  const modules = new Set([entry]);
+  for (const url of modules) {
+    for (const [, specifier = ''] of readFileSync(new URL(url), 'utf8').matchAll(
+      /(?:from|import)\s*\(?'([^']+)'/g,
+    )) {
+      assert.match(specifier, /^\.\.?\//, `${url} imports ${specifier}`);
+      modules.add(new URL(specifier, url).href);
+    }
+  }
+  const root = new URL('../../', entry).href;
+  const outside = [...modules]
+    .map((url) => url.slice(root.length))
+    .filter((path) => !path.startsWith('kernel/fake/'));
+  assert.deepEqual(outside.sort(), ['errors.js', 'kernel/names.js']);
 });
