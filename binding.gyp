@@ -29,8 +29,10 @@
         # A large frame touches each of its pages: the small stack of a lane cannot be jumped over into other memory.
         "-fstack-clash-protection",
       ],
-      # Checked variants of memcpy(), read() and the like where the size of the target is known.
-      "cflags_c": ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"],
+      "configurations": {
+        # Checked variants of memcpy(), read() and the like where the size of the target is known. Needs optimization.
+        "Release": {"cflags_c": ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]},
+      },
       "ldflags": [
         # The relocation tables are read-only once the library is loaded; all symbols are bound by then.
         "-Wl,-z,relro",

@@ -1,6 +1,6 @@
 /*
- * The face that JavaScript sees: `new Lane(name, netns, replyTimeoutMillis, onResult)`, with `submit(batch)` and
- * `close()`. src/kernel/native/addon.ts is its contract.
+ * The face that JavaScript sees: `new Lane(name, netns, replyTimeoutMillis, onResult)`, with `submit(batch, urgent)`
+ * and `close()`. src/kernel/native/addon.ts is its contract.
  *
  * Who keeps what alive. A handle is held by its JavaScript object and by its thread-safe function, and freed when
  * both are gone; all of that happens on the JavaScript thread. The lane's thread has no reference to count: it is
@@ -94,12 +94,13 @@ static void handle_end(struct handle *handle) {
   handle->results = NULL;
 }
 
-static void call_on_result(const struct handle *handle, napi_value result) {
-  napi_value self, function;
+static void call_on_result(const struct handle *handle, napi_value result, bool urgent) {
+  napi_value self, function, argv[2] = {result};
   /* Errors: either the environment is ending, or the function threw and Node reports that. */
   if (handle->self && napi_get_reference_value(handle->env, handle->self, &self) == napi_ok && self &&
-      napi_get_named_property(handle->env, self, "onResult", &function) == napi_ok)
-    (void)napi_call_function(handle->env, self, function, 1, &result, NULL);
+      napi_get_named_property(handle->env, self, "onResult", &function) == napi_ok &&
+      napi_get_boolean(handle->env, urgent, &argv[1]) == napi_ok)
+    (void)napi_call_function(handle->env, self, function, 2, argv, NULL);
 }
 
 /* Called on the JavaScript thread with what `deliver` was given; without `env` when the environment has ended. */
@@ -121,13 +122,13 @@ static void take_result(napi_env env, napi_value unused, void *context, void *da
       napi_get_reference_value(env, handle->self, &self);
     handle_end(handle);
     if (napi_get_null(env, &result) == napi_ok)
-      call_on_result(handle, result);
+      call_on_result(handle, result, false);
     return;
   }
   if (napi_create_arraybuffer(env, batch->result.length, &copy, &result) == napi_ok) {
     if (batch->result.length > 0)
       memcpy(copy, batch->result.data, batch->result.length);
-    call_on_result(handle, result);
+    call_on_result(handle, result, batch->urgent);
   }
   batch_free(batch);
   handle_let_go(handle);
@@ -167,23 +168,27 @@ static struct handle *unwrap(napi_env env, napi_callback_info info, size_t argc,
   return NULL;
 }
 
-/* submit(batch: Uint8Array): number; 0 or -errno */
+/* submit(batch: Uint8Array, urgent: boolean): number; 0 or -errno */
 static napi_value lane_submit_method(napi_env env, napi_callback_info info) {
-  napi_value argv[1], result;
+  napi_value argv[2], result;
   napi_typedarray_type type;
+  bool urgent;
   size_t length;
   void *data;
   struct batch *batch;
 
-  struct handle *handle = unwrap(env, info, 1, argv);
+  struct handle *handle = unwrap(env, info, 2, argv);
   if (!handle)
     return NULL;
   if (napi_get_typedarray_info(env, argv[0], &type, &length, &data, NULL, NULL) != napi_ok ||
       type != napi_uint8_array)
     return throw_type_error(env, "the batch must be a Uint8Array");
+  if (napi_get_value_bool(env, argv[1], &urgent) != napi_ok)
+    return throw_type_error(env, "urgent must be a boolean");
 
   int error = handle->closing ? -ESHUTDOWN : batch_new(&batch, data, length);
   if (error == 0) {
+    batch->urgent = urgent;
     error = lane_submit(handle->lane, batch);
     if (error == 0)
       handle_hold(handle);

@@ -10,6 +10,11 @@
 /* The thread needs a few KiB; glibc takes the thread-local storage of the whole process out of this as well. */
 #define STACK_SIZE (256U * 1024U)
 
+struct queue {
+  struct batch *first;
+  struct batch *last;
+};
+
 struct lane {
   struct lane_options options;
   char *netns;
@@ -21,8 +26,8 @@ struct lane {
   /* Between the owner and the thread. */
   pthread_mutex_t mutex;
   pthread_cond_t changed;
-  struct batch *first;
-  struct batch *last;
+  struct queue ordinary;
+  struct queue urgent;
   bool draining;
   /* Read by the thread between two programs and while it waits, without the mutex. */
   atomic_bool stopping;
@@ -50,13 +55,29 @@ int lane_new(struct lane **result, const struct lane_options *options) {
   return 0;
 }
 
-static void drop_batches(struct lane *lane) {
-  while (lane->first) {
-    struct batch *batch = lane->first;
-    lane->first = batch->next;
+static void queue_put(struct queue *queue, struct batch *batch) {
+  if (queue->last)
+    queue->last->next = batch;
+  else
+    queue->first = batch;
+  queue->last = batch;
+}
+
+static struct batch *queue_take(struct queue *queue) {
+  struct batch *batch = queue->first;
+  if (!batch)
+    return NULL;
+  queue->first = batch->next;
+  if (!queue->first)
+    queue->last = NULL;
+  batch->next = NULL;
+  return batch;
+}
+
+static void queue_drop(struct queue *queue) {
+  struct batch *batch;
+  while ((batch = queue_take(queue)))
     batch_free(batch);
-  }
-  lane->last = NULL;
 }
 
 /* The next batch, or NULL when the thread is to end. */
@@ -64,17 +85,40 @@ static struct batch *next_batch(struct lane *lane) {
   struct batch *batch = NULL;
 
   pthread_mutex_lock(&lane->mutex);
-  while (!lane->first && !lane->draining && !atomic_load(&lane->stopping))
+  while (!atomic_load(&lane->stopping)) {
+    batch = queue_take(&lane->urgent);
+    if (!batch)
+      batch = queue_take(&lane->ordinary);
+    if (batch || lane->draining)
+      break;
     pthread_cond_wait(&lane->changed, &lane->mutex);
-  if (!atomic_load(&lane->stopping) && lane->first) {
-    batch = lane->first;
-    lane->first = batch->next;
-    if (!lane->first)
-      lane->last = NULL;
-    batch->next = NULL;
   }
   pthread_mutex_unlock(&lane->mutex);
   return batch;
+}
+
+static struct batch *next_urgent(struct lane *lane) {
+  pthread_mutex_lock(&lane->mutex);
+  struct batch *batch = queue_take(&lane->urgent);
+  pthread_mutex_unlock(&lane->mutex);
+  return batch;
+}
+
+static void run_batch(struct lane *lane, struct batch *batch) {
+  struct batch *urgent;
+
+  for (uint32_t i = 0; i < batch->programs; i++) {
+    /* One level deep: an urgent batch gives way to none. */
+    while (!batch->urgent && (urgent = next_urgent(lane)))
+      run_batch(lane, urgent);
+    if (atomic_load(&lane->stopping))
+      break;
+    machine_run(&lane->machine, batch);
+  }
+  if (atomic_load(&lane->stopping))
+    batch_free(batch);
+  else
+    lane->options.deliver(lane->options.context, batch);
 }
 
 static void *lane_main(void *argument) {
@@ -82,14 +126,8 @@ static void *lane_main(void *argument) {
   struct batch *batch;
 
   pthread_setname_np(pthread_self(), lane->options.name);
-  while ((batch = next_batch(lane))) {
-    for (uint32_t i = 0; i < batch->programs && !atomic_load(&lane->stopping); i++)
-      machine_run(&lane->machine, batch);
-    if (atomic_load(&lane->stopping))
-      batch_free(batch);
-    else
-      lane->options.deliver(lane->options.context, batch);
-  }
+  while ((batch = next_batch(lane)))
+    run_batch(lane, batch);
   netlink_free(&lane->machine.netlink);
   if (!atomic_load(&lane->stopping))
     lane->options.deliver(lane->options.context, NULL);
@@ -126,11 +164,7 @@ int lane_submit(struct lane *lane, struct batch *batch) {
       return error;
   }
   pthread_mutex_lock(&lane->mutex);
-  if (lane->last)
-    lane->last->next = batch;
-  else
-    lane->first = batch;
-  lane->last = batch;
+  queue_put(batch->urgent ? &lane->urgent : &lane->ordinary, batch);
   pthread_cond_signal(&lane->changed);
   pthread_mutex_unlock(&lane->mutex);
   return 0;
@@ -160,7 +194,8 @@ void lane_join(struct lane *lane) {
   if (lane->running)
     pthread_join(lane->thread, NULL);
   lane->running = false;
-  drop_batches(lane);
+  queue_drop(&lane->urgent);
+  queue_drop(&lane->ordinary);
 }
 
 void lane_free(struct lane *lane) {

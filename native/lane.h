@@ -6,8 +6,9 @@
 #include "program.h"
 
 /*
- * A thread of our own that runs batches, one after the other. It is started by the first submission. All functions
- * below belong to one thread, the owner's.
+ * A thread of our own that runs batches in order; urgent ones as soon as the program that is running has ended, even
+ * in the middle of another batch. It is started by the first submission. All functions below belong to one thread,
+ * the owner's.
  */
 struct lane;
 
@@ -32,7 +33,7 @@ struct lane_options {
 /* Returns 0 or -ENOMEM. */
 int lane_new(struct lane **lane, const struct lane_options *options);
 
-/* Hands a batch over. Returns 0, or the -errno with which the thread could not be started; then the batch stays ours. */
+/* Hands a batch over, `urgent` set or not. Returns 0, or the -errno with which the thread could not be started; then the batch stays ours. */
 int lane_submit(struct lane *lane, struct batch *batch);
 
 /* Lets the thread end when it has run what was submitted. Returns false if there is no thread. */

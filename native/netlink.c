@@ -206,22 +206,27 @@ static int take_message(struct exchange *exchange, uint32_t port, const uint8_t 
     return 0;
 
   bool finishes = header.nlmsg_type == NLMSG_ERROR || header.nlmsg_type == NLMSG_DONE;
+  int result = 0;
   if (finishes) {
-    int result = 0;
     /* Both carry the errno first, negative; NLMSG_DONE of old kernels may be without. */
     if (header.nlmsg_len >= sizeof header + sizeof result)
       memcpy(&result, message + sizeof header, sizeof result);
     else if (header.nlmsg_type == NLMSG_ERROR)
       return -EBADMSG;
+  }
+  /* A bare acknowledgement says nothing more; one with attributes is a warning. */
+  bool bare = header.nlmsg_type == NLMSG_ERROR && result == 0 && !(header.nlmsg_flags & NLM_F_ACK_TLVS);
+  if (!bare) {
+    int error = append_reply(exchange, message, header.nlmsg_len, index);
+    if (error < 0)
+      return error;
+  }
+  if (finishes) {
     exchange->finished[index] = true;
     exchange->result[index] = result < 0 ? result : 0;
     exchange->outstanding--;
-    /* A bare acknowledgement says nothing more; one with attributes is a warning. */
-    if (header.nlmsg_type == NLMSG_ERROR && result == 0 && !(header.nlmsg_flags & NLM_F_ACK_TLVS))
-      return 1;
   }
-  int error = append_reply(exchange, message, header.nlmsg_len, index);
-  return error < 0 ? error : 1;
+  return 1;
 }
 
 /* One datagram. Returns the number of messages that were for us, or -errno. */

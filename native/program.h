@@ -1,6 +1,8 @@
 #ifndef TAP_POOL_PROGRAM_H
 #define TAP_POOL_PROGRAM_H
 
+#include <stdbool.h>
+
 #include "bytes.h"
 #include "netlink.h"
 
@@ -36,6 +38,7 @@ enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND 
 /* A batch that was checked from end to end, and the place up to which it was run. */
 struct batch {
   struct batch *next;
+  bool urgent;
   struct bytes result;
   /* What the reports of all steps can take, less their outputs: at first reserved, later kept free behind each output. */
   size_t room;

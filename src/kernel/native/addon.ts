@@ -7,24 +7,25 @@ import { TapPoolError } from '../../errors.js';
 /** A thread of its own, started by the first batch. It keeps the process alive only while batches are on their way. */
 export interface NativeLane {
   /**
-   * Copies the batch and hands it to the thread. Returns 0, or a negative errno: EINVAL for a malformed batch,
+   * Copies the batch and hands it to the thread; an urgent one goes ahead of all programs that have not begun. Returns 0, or a negative errno: EINVAL for a malformed batch,
    * ESHUTDOWN after `close`, ENOMEM, or what kept the thread from starting.
    */
-  submit(batch: Uint8Array): number;
+  submit(batch: Uint8Array, urgent: boolean): number;
   /** Lets the thread end when it has run what it was handed; `onResult(null)` tells the end. */
   close(): void;
 }
 
 export interface Addon {
   /**
-   * `name` is that of the thread, at most 15 bytes. `onResult` gets the result of each batch, in order, and null at
-   * the end; it becomes a property of the lane, so that it does not keep a forgotten lane alive.
+   * `name` is that of the thread, at most 15 bytes. `onResult` gets the result of each batch (the urgent ones in
+   * their order, the others in theirs), and null at the end. It becomes a property of the lane, so that it does not
+   * keep a forgotten lane alive.
    */
   readonly Lane: new (
     name: string,
     netns: string | undefined,
     replyTimeoutMillis: number,
-    onResult: (result: ArrayBuffer | null) => void,
+    onResult: (result: ArrayBuffer | null, urgent: boolean) => void,
   ) => NativeLane;
 }
 

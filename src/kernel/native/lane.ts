@@ -38,12 +38,18 @@ interface Slice {
   readonly count: number;
 }
 
+/** Jobs of one urgency. */
+interface Stream {
+  readonly urgent: boolean;
+  readonly waiting: Job[];
+  /** The batches that the thread has, oldest first. */
+  readonly inFlight: Slice[][];
+}
+
 export class LaneQueue {
   readonly #options: LaneOptions;
-  readonly #urgent: Job[] = [];
-  readonly #ordinary: Job[] = [];
-  /** The batches that the thread has, oldest first. */
-  readonly #inFlight: Slice[][] = [];
+  readonly #urgent: Stream = { urgent: true, waiting: [], inFlight: [] };
+  readonly #ordinary: Stream = { urgent: false, waiting: [], inFlight: [] };
   readonly #writer = new BatchWriter();
   #thread: NativeLane | undefined;
   #flushScheduled = false;
@@ -59,10 +65,11 @@ export class LaneQueue {
     if (signal?.aborted) return Promise.resolve(programs.map(() => ABORTED));
     if (programs.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
+      const { waiting } = urgent ? this.#urgent : this.#ordinary;
       const answers = new Array<Answer>(programs.length);
       const job: Job = { programs, answers, handed: 0, unanswered: programs.length, resolve, reject };
-      if (signal) this.#watch(job, signal);
-      (urgent ? this.#urgent : this.#ordinary).push(job);
+      if (signal) this.#watch(job, waiting, signal);
+      waiting.push(job);
       this.#scheduleFlush();
     });
   }
@@ -76,12 +83,11 @@ export class LaneQueue {
   }
 
   /** Gives up what has not been handed to the thread when the signal fires. */
-  #watch(job: Job, signal: AbortSignal): void {
+  #watch(job: Job, waiting: Job[], signal: AbortSignal): void {
     const onAbort = () => {
-      const queue = this.#urgent.includes(job) ? this.#urgent : this.#ordinary;
-      const place = queue.indexOf(job);
+      const place = waiting.indexOf(job);
       if (place < 0) return;
-      queue.splice(place, 1);
+      waiting.splice(place, 1);
       const rest: Slice = { job, from: job.handed, count: job.programs.length - job.handed };
       settle(rest, new Array<Answer>(rest.count).fill(ABORTED));
       this.#endWhenDrained();
@@ -100,35 +106,36 @@ export class LaneQueue {
 
   /** What is submitted within one tick shares a batch. */
   #scheduleFlush(): void {
-    if (this.#flushScheduled || this.#inFlight.length === BATCHES_IN_FLIGHT) return;
+    if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     queueMicrotask(() => {
       this.#flushScheduled = false;
-      this.#flush();
+      this.#flush(this.#urgent);
+      this.#flush(this.#ordinary);
+      this.#endWhenDrained();
     });
   }
 
-  #flush(): void {
-    while (this.#inFlight.length < BATCHES_IN_FLIGHT) {
-      const slices: Slice[] = [];
-      this.#take(this.#urgent, slices);
-      this.#take(this.#ordinary, slices);
+  #flush(stream: Stream): void {
+    while (stream.inFlight.length < BATCHES_IN_FLIGHT) {
+      const slices = this.#encodeWaiting(stream.waiting);
       const batch = this.#writer.finish();
-      if (slices.length === 0) break;
-      this.#submit(batch, slices);
+      if (slices.length === 0) return;
+      this.#submit(stream, batch, slices);
     }
-    this.#endWhenDrained();
   }
 
-  /** Moves programs from the head of a queue into the batch, as many as fit. */
-  #take(queue: Job[], slices: Slice[]): void {
-    for (let job = queue[0]; job; job = queue[0]) {
+  /** Moves programs from the head of the queue into the batch, as many as fit. */
+  #encodeWaiting(waiting: Job[]): Slice[] {
+    const slices: Slice[] = [];
+    for (let job = waiting[0]; job; job = waiting[0]) {
       const from = job.handed;
       const encoded = this.#encode(job);
       if (job.handed > from) slices.push({ job, from, count: job.handed - from });
-      if (encoded && job.handed < job.programs.length) return;
-      queue.shift();
+      if (encoded && job.handed < job.programs.length) break;
+      waiting.shift();
     }
+    return slices;
   }
 
   /** Returns false for a job that has a program that cannot be encoded; it is rejected. */
@@ -149,12 +156,12 @@ export class LaneQueue {
     return this.#writer.programs < PROGRAMS_PER_BATCH && this.#writer.byteLength < BYTES_PER_BATCH;
   }
 
-  #submit(batch: Uint8Array, slices: Slice[]): void {
+  #submit(stream: Stream, batch: Uint8Array, slices: Slice[]): void {
     try {
       this.#thread ??= this.#newThread();
-      const error = this.#thread.submit(batch);
+      const error = this.#thread.submit(batch, stream.urgent);
       if (error === 0) {
-        this.#inFlight.push(slices);
+        stream.inFlight.push(slices);
         return;
       }
       // The thread could not be started; the next batch tries again.
@@ -167,16 +174,16 @@ export class LaneQueue {
   #newThread(): NativeLane {
     const { name, netns, replyTimeoutMillis } = this.#options;
     const { Lane } = loadAddon();
-    return new Lane(name, netns, replyTimeoutMillis, (result) => {
-      if (result) this.#receive(result);
+    return new Lane(name, netns, replyTimeoutMillis, (result, urgent) => {
+      if (result) this.#receive(urgent ? this.#urgent : this.#ordinary, result);
       else this.#finish?.();
     });
   }
 
-  #receive(result: ArrayBuffer): void {
-    const slices = this.#inFlight.shift() ?? [];
+  #receive(stream: Stream, result: ArrayBuffer): void {
+    const slices = stream.inFlight.shift() ?? [];
     // The thread gets more to do before its answers are digested.
-    this.#flush();
+    this.#flush(stream);
     try {
       const answers = decodeResult(result);
       let at = 0;
@@ -187,10 +194,12 @@ export class LaneQueue {
     } catch (error) {
       for (const { job } of slices) job.reject(error);
     }
+    this.#endWhenDrained();
   }
 
   #endWhenDrained(): void {
-    if (!this.#finish || this.#inFlight.length + this.#urgent.length + this.#ordinary.length > 0) return;
+    const streams = [this.#urgent, this.#ordinary];
+    if (!this.#finish || streams.some(({ waiting, inFlight }) => waiting.length + inFlight.length > 0)) return;
     if (this.#thread) this.#thread.close();
     else this.#finish();
   }
