@@ -22,6 +22,8 @@ export const ALIAS_BYTES = 255;
 export const MTU_MINIMUM = 68;
 /** Bytes: the most that the TAP driver takes (65535 less an Ethernet header). */
 export const TAP_MTU_MAXIMUM = 65521;
+/** Bytes: below it the kernel takes IPv6 from a link, and with it the mode of address generation. */
+export const IPV6_MTU_MINIMUM = 1280;
 /** Bytes: ETH_MAX_MTU, the most that a bridge takes. */
 export const MTU_MAXIMUM = 65535;
 

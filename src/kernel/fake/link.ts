@@ -10,9 +10,6 @@ const IFF_NOARP = 0x80;
 const IFF_MULTICAST = 0x1000;
 const IFF_LOWER_UP = 0x10000;
 
-/** Bytes; below it the kernel takes IPv6 from a link, and its address generation mode with it. */
-export const IPV6_MINIMUM_MTU = 1280;
-
 /** The flags of a port that just joined its bridge. */
 export const PORT_DEFAULTS: Required<BridgePortFlags> = {
   isolated: false,

@@ -2,17 +2,9 @@
  * A network namespace in memory: links, bridges and their ports, names and indexes, and who holds which TAP. It
  * applies and refuses what Linux 6.18 was measured to apply and refuse, in the same order.
  */
-import { BRIDGE_PORT_FLAGS, validateLinkName } from '../names.js';
+import { BRIDGE_PORT_FLAGS, IPV6_MTU_MINIMUM, validateLinkName } from '../names.js';
 import type { BridgePortFlags, Link, LinkRef } from '../kernel.js';
-import {
-  carrierOf,
-  IPV6_MINIMUM_MTU,
-  PORT_DEFAULTS,
-  view,
-  type Attachment,
-  type LinkState,
-  type TunState,
-} from './link.js';
+import { carrierOf, PORT_DEFAULTS, view, type Attachment, type LinkState, type TunState } from './link.js';
 import { Refusal } from './refusal.js';
 
 /** Ports of one bridge: BR_MAX_PORTS less the port number 0. */
@@ -95,7 +87,7 @@ export class FakeNamespace {
       group: 0,
       alias: undefined,
       altNames: [],
-      addrGenMode: (seed.mtu ?? 1500) < IPV6_MINIMUM_MTU ? undefined : 0,
+      addrGenMode: (seed.mtu ?? 1500) < IPV6_MTU_MINIMUM ? undefined : 0,
       port: undefined,
       tun: seed.tun,
       bridge: bridge
@@ -257,7 +249,7 @@ export class FakeNamespace {
 
 /** IPv6 leaves a link whose MTU is too small for it, and comes back with the namespace's defaults. */
 function applyMtu(link: LinkState, mtu: number): void {
-  if (mtu < IPV6_MINIMUM_MTU) link.addrGenMode = undefined;
-  else if (link.mtu < IPV6_MINIMUM_MTU) link.addrGenMode = 0;
+  if (mtu < IPV6_MTU_MINIMUM) link.addrGenMode = undefined;
+  else if (link.mtu < IPV6_MTU_MINIMUM) link.addrGenMode = 0;
   link.mtu = mtu;
 }

@@ -1,8 +1,9 @@
 /** The operations of the seam on a namespace: policy above, the kernel's refusals below. */
 import { TapPoolError } from '../../errors.js';
 import type { BridgeOptions, LinkChange, RecycleTarget, RemoveTarget, Tap, TapSpec } from '../kernel.js';
+import { IPV6_MTU_MINIMUM } from '../names.js';
 import { heldError, notOwned } from './explain.js';
-import { IPV6_MINIMUM_MTU, type LinkState } from './link.js';
+import { type LinkState } from './link.js';
 import type { FakeNamespace, LinkRequest } from './namespace.js';
 import { Refusal, TUNSETIFF } from './refusal.js';
 
@@ -38,7 +39,7 @@ export function createTap(namespace: FakeNamespace, spec: TapSpec): Tap {
 
 /** Below the least MTU of IPv6 there is nothing to switch off. */
 function genMode(ipv6: boolean, mtu: number): number | undefined {
-  return ipv6 || mtu < IPV6_MINIMUM_MTU ? undefined : GEN_MODE_NONE;
+  return ipv6 || mtu < IPV6_MTU_MINIMUM ? undefined : GEN_MODE_NONE;
 }
 
 export function removeTap(namespace: FakeNamespace, { ifindex, alias, force = false }: RemoveTarget): true {
@@ -68,7 +69,7 @@ export function recycleTap(namespace: FakeNamespace, { ifindex, alias, spec }: R
   tun.owner = owner?.uid ?? tun.owner;
   tun.group = owner?.gid ?? tun.group;
   namespace.change(ifindex, { up: false, master: 0, mac, mtu, txQueueLength, group: 0, alias: spec.alias });
-  const addrGenMode = mtu < IPV6_MINIMUM_MTU ? undefined : ipv6 ? GEN_MODE_EUI64 : GEN_MODE_NONE;
+  const addrGenMode = mtu < IPV6_MTU_MINIMUM ? undefined : ipv6 ? GEN_MODE_EUI64 : GEN_MODE_NONE;
   namespace.change(ifindex, { addrGenMode, master, up: up && !port });
   if (port) namespace.changePort(ifindex, port, { up });
   for (const [what, { removable }] of link.residue) if (removable) link.residue.delete(what);
