@@ -74,7 +74,7 @@ async function churn(): Promise<void> {
   let done = 0;
   const launcher = async (id: number) => {
     const running: TapLease[] = [];
-    let atMost = 1;
+    let atMost: number;
     while (started < ROUNDS && !stop.signal.aborted) {
       started += 1;
       // Now and then all of them hold more than the pool has: the rest are misses.

@@ -213,7 +213,7 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
       }
       return this.#acquireInTurn(fallbackName, signal);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 
@@ -447,7 +447,7 @@ function abortable<T>(
       },
       (error: unknown) => {
         signal.removeEventListener('abort', onAbort);
-        reject(error as Error);
+        reject(error);
       },
     );
   });

@@ -81,6 +81,15 @@ export const RTM_NAMES: ReadonlyMap<number, string> = new Map([
   [RTM_DELLINK, 'RTM_DELLINK'],
   [RTM_GETLINK, 'RTM_GETLINK'],
   [RTM_SETLINK, 'RTM_SETLINK'],
+  [20, 'RTM_NEWADDR'],
+  [21, 'RTM_DELADDR'],
+  [22, 'RTM_GETADDR'],
+  [28, 'RTM_NEWNEIGH'],
+  [29, 'RTM_DELNEIGH'],
+  [30, 'RTM_GETNEIGH'],
+  [36, 'RTM_NEWQDISC'],
+  [37, 'RTM_DELQDISC'],
+  [38, 'RTM_GETQDISC'],
   [RTM_NEWLINKPROP, 'RTM_NEWLINKPROP'],
   [RTM_DELLINKPROP, 'RTM_DELLINKPROP'],
   [RTM_GETLINKPROP, 'RTM_GETLINKPROP'],
@@ -143,6 +152,17 @@ export const IFLA_NUM_TX_QUEUES = 31;
 export const IFLA_NUM_RX_QUEUES = 32;
 export const IFLA_CARRIER = 33;
 export const IFLA_CARRIER_CHANGES = 35;
+export const IFLA_CARRIER_UP_COUNT = 47;
+export const IFLA_CARRIER_DOWN_COUNT = 48;
+export const IFLA_GRO_MAX_SIZE = 58;
+/** linux/if_link.h: within IFLA_AF_SPEC{AF_INET}: the sysctls net.ipv4.conf.NAME.*, as an array, and as attributes. */
+export const IFLA_INET_CONF = 1;
+/** linux/if_link.h: within IFLA_AF_SPEC{AF_INET6}: times of the interface, which count on. */
+export const IFLA_INET6_CACHEINFO = 5;
+/** linux/if_link.h: within IFLA_XDP. */
+export const IFLA_XDP_FD = 1;
+export const IFLA_XDP_ATTACHED = 2;
+export const IFLA_XDP_FLAGS = 3;
 export const IFLA_GSO_MAX_SEGS = 40;
 export const IFLA_GSO_MAX_SIZE = 41;
 export const IFLA_XDP = 43;

@@ -37,6 +37,48 @@ export interface LinkAttributes {
   addrGenMode?: number;
 }
 
+/** What only a reset sets. Equivalent to `ip link set dev NAME gso_max_size … gso_max_segs … gro_max_size … xdp off`. */
+export interface ResetAttributes {
+  /** IFLA_GSO_MAX_SIZE, in bytes. */
+  gsoMaxSize: number;
+  /** IFLA_GSO_MAX_SEGS. */
+  gsoMaxSegments: number;
+  /** IFLA_GRO_MAX_SIZE, in bytes. */
+  groMaxSize: number;
+  /** IFLA_AF_SPEC{AF_INET{IFLA_INET_CONF}}: the sysctls net.ipv4.conf.NAME.*, by their number (linux/ip.h, IPV4_DEVCONF_*). */
+  ipv4Conf: ReadonlyMap<number, number>;
+}
+
+/** Takes an XDP program off that was attached by netlink, whatever its mode. */
+export function detachXdp(ifindex: number, mode: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  const writer = begin(c.RTM_NEWLINK, c.NLM_F_REQUEST | c.NLM_F_ACK, existing(ifindex), order);
+  const xdp = writer.beginNested(c.IFLA_XDP);
+  writer.u32(c.IFLA_XDP_FD, 0xffff_ffff);
+  writer.u32(c.IFLA_XDP_FLAGS, mode);
+  writer.endNested(xdp);
+  return end(writer);
+}
+
+/** Resets what has no place in {@link LinkAttributes}, for nobody but a scrubber sets it. */
+export function resetLink(
+  ifindex: number,
+  { gsoMaxSize, gsoMaxSegments, groMaxSize, ipv4Conf }: ResetAttributes,
+  order: ByteOrder = HOST_BYTE_ORDER,
+): Uint8Array {
+  const writer = begin(c.RTM_NEWLINK, c.NLM_F_REQUEST | c.NLM_F_ACK, existing(ifindex), order);
+  writer.u32(c.IFLA_GSO_MAX_SIZE, gsoMaxSize);
+  writer.u32(c.IFLA_GSO_MAX_SEGS, gsoMaxSegments);
+  writer.u32(c.IFLA_GRO_MAX_SIZE, groMaxSize);
+  const families = writer.beginNested(c.IFLA_AF_SPEC);
+  const inet = writer.beginNested(c.AF_INET);
+  const conf = writer.beginNested(c.IFLA_INET_CONF);
+  for (const [number, value] of ipv4Conf) writer.u32(number, value);
+  writer.endNested(conf);
+  writer.endNested(inet);
+  writer.endNested(families);
+  return end(writer);
+}
+
 /** What the kernel takes at the creation of a bridge. */
 export interface BridgeAttributes extends Pick<
   LinkAttributes,

@@ -38,6 +38,11 @@ describe('pool', () => {
     return pool;
   }
 
+  async function remove(taps: readonly { readonly ifindex: number }[]): Promise<void> {
+    const results = await kernel.removeTaps(taps.map(({ ifindex }) => ({ ifindex })));
+    assert(results.every((result) => result === true));
+  }
+
   async function ours(): Promise<Link[]> {
     const { links } = await kernel.listLinks({ kind: 'tun' });
     return links.filter(({ name }) => name.startsWith(prefix)).sort((a, b) => indexOf(a) - indexOf(b));
@@ -214,7 +219,7 @@ describe('pool', () => {
       [1, 3, 4].map((index) => `${prefix}${index}`),
     );
     const strangers = (await ours()).filter(({ alias }) => alias === 'somebody else');
-    await kernel.removeTaps(strangers);
+    await remove(strangers);
   });
 
   test('names that would outgrow 15 bytes wrap to free ones', async () => {
@@ -278,7 +283,7 @@ describe('pool', () => {
       (await ours()).map(({ ifindex }) => ifindex),
       [lease.ifindex],
     );
-    await kernel.removeTaps([lease]);
+    await remove([lease]);
   });
 
   test('close waits for a fill and a miss in flight, and nothing is created afterwards', async () => {
@@ -291,7 +296,7 @@ describe('pool', () => {
     const lease = await miss;
     const left = (await kernel.listLinks({ kind: 'tun' })).links.map(({ name }) => name);
     assert.deepEqual(left, [lease.name]);
-    await kernel.removeTaps([lease]);
+    await remove([lease]);
   });
 
   test('await using releases the lease and closes the pool', async () => {
@@ -384,7 +389,7 @@ describe('pool', () => {
     });
     assert.equal(await kernel.getLink({ name: 'one-too-many' }), undefined);
     await pool.close();
-    await kernel.removeTaps(taken);
+    await remove(taken);
   });
 
   test('several bridges are filled evenly', async () => {

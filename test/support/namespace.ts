@@ -42,7 +42,7 @@ export async function assertNothingLeft(): Promise<void> {
       else if (kind === 'bridge') await kernel.deleteBridge(name);
     }
     assert.deepEqual(
-      left.map(({ name, alias }) => ({ name, alias })),
+      left.slice(0, 5).map(({ name, alias }) => ({ name, alias })),
       [],
       'links left behind',
     );

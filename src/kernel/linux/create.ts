@@ -3,7 +3,7 @@
  * undoes the whole TAP when the descriptor closes, so a crash or a failure at any step leaves nothing.
  */
 import { randomBytes, randomInt } from 'node:crypto';
-import { newLink, setBridgePort, type LinkAttributes } from '../../rtnetlink/index.js';
+import { concatMessages, newLink, setBridgePort, type LinkAttributes } from '../../rtnetlink/index.js';
 import type { TapSpec } from '../kernel.js';
 import type { Program, Step } from '../program.js';
 import {
@@ -31,7 +31,7 @@ export function tapFlags({
 }
 
 export function createProgram(spec: TapSpec, ifindex: number, mac: string): Program {
-  const { name, alias, owner, mtu, txQueueLength, master, port, up = true, ipv6 = false } = spec;
+  const { name, alias, owner, mtu, txQueueLength, master, port, up = true } = spec;
   const steps: Step[] = [
     openTun(0),
     // The index is chosen here, so that the configuration below can only ever reach this very device: a name could
@@ -42,21 +42,32 @@ export function createProgram(spec: TapSpec, ifindex: number, mac: string): Prog
   if (owner?.uid !== undefined) steps.push(setValue(0, TUNSETOWNER, owner.uid));
   if (owner?.gid !== undefined) steps.push(setValue(0, TUNSETGROUP, owner.gid));
 
-  const attributes: LinkAttributes = { mac };
+  const attributes: LinkAttributes = { mac, ...addrGenModeOf(spec) };
   if (alias !== undefined) attributes.alias = alias;
   if (mtu !== undefined) attributes.mtu = mtu;
   if (txQueueLength !== undefined) attributes.txQueueLength = txQueueLength;
   if (master !== undefined) attributes.master = master;
-  if (!ipv6) attributes.addrGenMode = 1;
-  // Port flags need a message of their own (with IFLA_MASTER the kernel answers EOPNOTSUPP), and must be in force
-  // before the port forwards its first frame: so IFF_UP goes with the last message.
-  if (up && !port) attributes.up = true;
-  steps.push({ op: 'netlink', slot: 0, messages: newLink(ifindex, attributes) });
-  if (port)
-    steps.push({ op: 'netlink', slot: 0, messages: setBridgePort(ifindex, port, up ? { up: true } : {}) });
+  // IFF_UP goes with the last message: the kernel sets flags before IFLA_AF_SPEC, so that a TAP that is held and comes
+  // up in the same message has its IPv6 address already; and a port must not forward before its port flags are in
+  // force, which the kernel does not take together with IFLA_MASTER (EOPNOTSUPP).
+  const messages = [newLink(ifindex, attributes)];
+  if (port) messages.push(setBridgePort(ifindex, port, up ? { up: true } : {}));
+  else if (up) messages.push(newLink(ifindex, { up: true }));
+  steps.push({ op: 'netlink', slot: 0, messages: concatMessages(messages) });
 
   steps.push(setValue(0, TUNSETPERSIST, 1));
   return steps;
+}
+
+/** IN6_ADDR_GEN_MODE_*; below 1280 bytes (RFC 8200) a link has no IPv6, and the kernel answers EAFNOSUPPORT. */
+export function addrGenModeOf({
+  ipv6 = false,
+  mtu = 1500,
+}: {
+  ipv6?: boolean;
+  mtu?: number;
+}): Pick<LinkAttributes, 'addrGenMode'> {
+  return mtu < 1280 ? {} : { addrGenMode: ipv6 ? 0 : 1 };
 }
 
 /** Asks for the device and for the permission without making anything; the last step fails with ENODEV where all is well. */

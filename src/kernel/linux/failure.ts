@@ -147,3 +147,14 @@ export function notOwned(link: Link): TapPoolError {
     tap: link.name,
   });
 }
+
+/** What a validation throws, as the answer about one item. */
+export function refusal(validate: () => unknown): TapPoolError | undefined {
+  try {
+    validate();
+    return undefined;
+  } catch (error) {
+    if (error instanceof TapPoolError) return error;
+    throw error;
+  }
+}

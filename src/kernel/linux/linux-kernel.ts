@@ -25,13 +25,23 @@ import type {
 } from '../kernel.js';
 import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
 import type { Lane, Program, ProgramResult, ProgramRunner } from '../program.js';
-import { checkProgram, createProgram, ifindexSource, macSource } from './create.js';
-import { firstFailure, isRunnerFailure, notOwned, runnerError, toError, type Failure } from './failure.js';
+import { addrGenModeOf, checkProgram, createProgram, ifindexSource, macSource } from './create.js';
+import {
+  firstFailure,
+  isRunnerFailure,
+  notOwned,
+  refusal,
+  runnerError,
+  toError,
+  type Failure,
+} from './failure.js';
 import { findHolders } from './holders.js';
 import { applied } from './outcome.js';
 import { LinkReader } from './read.js';
 import { Recycler } from './recycle.js';
 import { Remover } from './remover.js';
+
+const BAD_MASTER = new Set(['EINVAL', 'EOPNOTSUPP', 'ENODEV']);
 
 /** How often an index that is taken is replaced by another before the name is given up. */
 const IFINDEX_TRIES = 3;
@@ -43,6 +53,7 @@ export class LinuxKernel implements TapKernel {
   readonly #reader: LinkReader;
   readonly #remover: Remover;
   readonly #recycler: Recycler;
+  #closed = false;
   readonly #nextIfindex = ifindexSource();
   readonly #nextMac = macSource();
 
@@ -53,7 +64,7 @@ export class LinuxKernel implements TapKernel {
     const run = this.#run.bind(this);
     this.#reader = new LinkReader(run);
     this.#remover = new Remover(run, this.#reader);
-    this.#recycler = new Recycler(run, this.#reader);
+    this.#recycler = new Recycler(run, this.#reader, this.#nextIfindex);
   }
 
   async createTaps(specs: readonly TapSpec[], options: OperationOptions = {}): Promise<Result<Tap>[]> {
@@ -87,7 +98,16 @@ export class LinuxKernel implements TapKernel {
         else pending.push(i);
       }
     }
+    await this.#learn(specs, results);
     return results as Result<Tap>[];
+  }
+
+  /** A TAP that has just been made shows how one must look when it is recycled. */
+  async #learn(specs: readonly TapSpec[], results: readonly (Result<Tap> | undefined)[]): Promise<void> {
+    for (const [i, result] of results.entries()) {
+      if (result && !(result instanceof TapPoolError))
+        await this.#recycler.learn(specs[i] as TapSpec, result.ifindex);
+    }
   }
 
   #plan(spec: TapSpec): { program: Program; tap: Tap } {
@@ -101,26 +121,8 @@ export class LinuxKernel implements TapKernel {
 
   async #createError(spec: TapSpec, tap: Tap, failure: Failure): Promise<TapPoolError> {
     const what = `creating the TAP ${spec.name}`;
-    if (failure.step.op === 'netlink' && spec.master !== undefined) {
-      if (failure.errno === 'EXFULL') {
-        const error = toError(failure, what, spec.name, 'ERR_TAP_BRIDGE_FULL');
-        error.message += '; a bridge has at most 1023 ports';
-        return error;
-      }
-      if (failure.errno === 'EINVAL' || failure.errno === 'EOPNOTSUPP' || failure.errno === 'ENODEV') {
-        const master = await this.getLink({ ifindex: spec.master });
-        if (!master)
-          return toError(failure, `${what}: its bridge is gone`, spec.name, 'ERR_TAP_BRIDGE_NOT_FOUND');
-        if (master.kind !== 'bridge') {
-          return toError(
-            failure,
-            `${what}: ${master.name} is not a bridge`,
-            spec.name,
-            'ERR_TAP_NOT_A_BRIDGE',
-          );
-        }
-      }
-    }
+    const ofBridge = await this.#bridgeError(failure, what, spec.name, spec.master);
+    if (ofBridge) return ofBridge;
     const error = toError(failure, what, spec.name);
     if (error.code !== 'ERR_TAP_DEADLINE') return error;
     // The descriptor was closed before TUNSETPERSIST, so the TAP is gone whatever became of the request.
@@ -140,6 +142,26 @@ export class LinuxKernel implements TapKernel {
     const failure = firstFailure(program, answer as ProgramResult);
     // There is no such link: whoever may not change links is told so before.
     if (failure && failure.errno !== 'ENODEV') throw toError(failure, what, undefined);
+  }
+
+  /** What a refusal means that is about the bridge. */
+  async #bridgeError(
+    failure: Failure,
+    what: string,
+    tap: string | undefined,
+    master: number | undefined,
+  ): Promise<TapPoolError | undefined> {
+    if (failure.step.op !== 'netlink' || !master) return undefined;
+    if (failure.errno === 'EXFULL') {
+      const error = toError(failure, what, tap, 'ERR_TAP_BRIDGE_FULL');
+      error.message += '; a bridge has at most 1023 ports';
+      return error;
+    }
+    if (!BAD_MASTER.has(failure.errno)) return undefined;
+    const link = await this.getLink({ ifindex: master });
+    if (!link) return toError(failure, `${what}: its bridge is gone`, tap, 'ERR_TAP_BRIDGE_NOT_FOUND');
+    if (link.kind === 'bridge') return undefined;
+    return toError(failure, `${what}: ${link.name} is not a bridge`, tap, 'ERR_TAP_NOT_A_BRIDGE');
   }
 
   removeTaps(targets: readonly RemoveTarget[], options: OperationOptions = {}): Promise<Result<true>[]> {
@@ -182,8 +204,13 @@ export class LinuxKernel implements TapKernel {
           ]
         : []),
     ];
-    await this.#change(program, `changing the link ${ifindex}`, undefined, options, async () =>
-      applied(await this.getLink({ ifindex }), change),
+    await this.#change(
+      program,
+      `changing the link ${ifindex}`,
+      undefined,
+      options,
+      async () => applied(await this.getLink({ ifindex }), change),
+      change.master,
     );
   }
 
@@ -191,18 +218,26 @@ export class LinuxKernel implements TapKernel {
     validateLinkName(name);
     validateBridgeOptions(options);
     const what = `creating the bridge ${name}`;
-    const { ipv6 = false, up = true, alias, ...rest } = options;
+    const { up = true, alias, mac, mtu } = options;
     const ifindex = this.#nextIfindex();
-    const settings: LinkAttributes = { up, addrGenMode: ipv6 ? 0 : 1 };
+    const create = createBridgeRequest(name, {
+      ifindex,
+      ...(mac === undefined ? {} : { mac }),
+      ...(mtu === undefined ? {} : { mtu }),
+    });
+    const readBack = async () =>
+      (await this.getLink({ ifindex })) ? ('applied' as const) : ('not-applied' as const);
+    await this.#change([{ op: 'netlink', slot: 0, messages: create }], what, name, {}, readBack);
+    // The kernel takes these only of a link that is there, and IFF_UP not before them.
+    const settings: LinkAttributes = { up, ...addrGenModeOf(options) };
     if (alias !== undefined) settings.alias = alias;
-    const program: Program = [
-      { op: 'netlink', slot: 0, messages: createBridgeRequest(name, { ...rest, ifindex }) },
-      // The kernel takes these only of a link that is there, and IFF_UP not before them.
-      { op: 'netlink', slot: 0, messages: newLink(ifindex, settings) },
-    ];
     try {
-      await this.#change(program, what, name, {}, async () =>
-        (await this.getLink({ ifindex })) ? 'applied' : 'not-applied',
+      await this.#change(
+        [{ op: 'netlink', slot: 0, messages: newLink(ifindex, settings) }],
+        what,
+        name,
+        {},
+        readBack,
       );
     } catch (error) {
       await this.#run('build', [[{ op: 'netlink', slot: 0, messages: deleteByIndex(ifindex) }]], what, {});
@@ -228,11 +263,15 @@ export class LinuxKernel implements TapKernel {
     );
   }
 
-  findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
+  async findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
+    for (const name of names) validateLinkName(name);
+    if (this.#closed)
+      throw new TapPoolError('ERR_TAP_CLOSED', 'finding holders: the kernel object is closed');
     return findHolders(names);
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return this.#runner.close();
   }
 
@@ -243,11 +282,14 @@ export class LinuxKernel implements TapKernel {
     name: string | undefined,
     options: OperationOptions,
     readBack: () => Promise<'applied' | 'not-applied'>,
+    master?: number,
   ): Promise<void> {
     const [answer] = await this.#run('build', [program], what, { urgent: true, ...options });
     if (answer instanceof TapPoolError) throw answer;
     const failure = firstFailure(program, answer as ProgramResult);
     if (!failure) return;
+    const ofBridge = await this.#bridgeError(failure, what, name, master);
+    if (ofBridge) throw ofBridge;
     const code = failure.errno === 'EEXIST' ? 'ERR_TAP_EXISTS' : undefined;
     const error = toError(failure, what, name, code);
     if (error.code !== 'ERR_TAP_DEADLINE' && failure.errno !== 'ENOBUFS' && failure.errno !== 'EMSGSIZE')
@@ -269,16 +311,6 @@ export class LinuxKernel implements TapKernel {
       if (answer.phase === 'aborted' && signal) return abortError(signal);
       return runnerError(answer, what, this.#netns);
     });
-  }
-}
-
-function refusal(validate: () => unknown): TapPoolError | undefined {
-  try {
-    validate();
-    return undefined;
-  } catch (error) {
-    if (error instanceof TapPoolError) return error;
-    throw error;
   }
 }
 

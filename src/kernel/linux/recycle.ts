@@ -1,144 +1,265 @@
-/** Making a used TAP as good as new, or finding out that it is not. */
+/** Making used TAPs as good as new, or finding out that they are not. */
+import { randomBytes } from 'node:crypto';
 import { TapPoolError } from '../../errors.js';
-import { newLink, setBridgePort, type LinkAttributes } from '../../rtnetlink/index.js';
+import {
+  AF_INET,
+  AttributeReader,
+  decodeLink,
+  decodeLinkMessage,
+  getLink,
+  HOST_BYTE_ORDER,
+  IFLA_AF_SPEC,
+  IFLA_INET_CONF,
+  IFLA_XDP,
+  IFLA_XDP_ATTACHED,
+  NEW_BRIDGE_PORT,
+  viewOf,
+  type NetlinkMessage,
+} from '../../rtnetlink/index.js';
 import type { Link, OperationOptions, RecycleTarget, Result, TapSpec } from '../kernel.js';
-import type { Program, ProgramResult, Step } from '../program.js';
-import { tapFlags } from './create.js';
-import { firstFailure, notOwned, toError, type Run } from './failure.js';
+import { validateRecycleTarget } from '../names.js';
+import type { ProgramResult } from '../program.js';
+import { createProgram } from './create.js';
+import { firstFailure, notOwned, refusal, toError, type Run } from './failure.js';
+import {
+  addressRows,
+  differences,
+  fingerprint,
+  forwardingRows,
+  linkReply,
+  type Fingerprint,
+} from './fingerprint.js';
 import { heldError } from './holders.js';
 import { applied } from './outcome.js';
-import { linksOf, type LinkReader } from './read.js';
-import { readStep } from './remove.js';
-import {
-  IFF_NO_CARRIER,
-  openTun,
-  setIff,
-  setInt,
-  setValue,
-  TUNDETACHFILTER,
-  TUNSETDEBUG,
-  TUNSETFILTEREBPF,
-  TUNSETGROUP,
-  TUNSETLINK,
-  TUNSETOFFLOAD,
-  TUNSETOWNER,
-  TUNSETPERSIST,
-  TUNSETSTEERINGEBPF,
-  TUNSETTXFILTER,
-  TUNSETVNETHDRSZ,
-  TUNSETVNETLE,
-} from './tun.js';
+import type { LinkReader } from './read.js';
+import { sampleProgram, scrubProgram, type Residue, type ScrubProgram } from './scrub.js';
 
-const ARPHRD_ETHER = 1;
-/** sizeof(struct virtio_net_hdr), what a new TAP has. */
-const VNET_HEADER_BYTES = 10;
+/** What a pass brought: an error that stands, or what is still there (nothing: the TAP is clean). */
+type Verdict =
+  { readonly error: TapPoolError } | { readonly why: string | undefined; readonly residue: Residue };
 
 export class Recycler {
   readonly #run: Run;
   readonly #reader: LinkReader;
+  readonly #nextIfindex: () => number;
+  /** Of a fresh TAP, by description. */
+  readonly #samples = new Map<string, Promise<Fingerprint | TapPoolError>>();
 
-  constructor(run: Run, reader: LinkReader) {
+  constructor(run: Run, reader: LinkReader, nextIfindex: () => number) {
     this.#run = run;
     this.#reader = reader;
+    this.#nextIfindex = nextIfindex;
+  }
+
+  /** Remembers how a TAP looks that has just been created; once per description. */
+  async learn(spec: TapSpec, ifindex: number): Promise<void> {
+    const key = description(spec);
+    if (this.#samples.has(key)) return;
+    const reading = this.#readFingerprint(ifindex);
+    this.#samples.set(key, reading);
+    if ((await reading) instanceof TapPoolError) this.#samples.delete(key);
   }
 
   async recycle(targets: readonly RecycleTarget[], options: OperationOptions): Promise<Result<true>[]> {
-    const links = await this.#reader.byIndex(targets.map(({ ifindex }) => ifindex));
-    const results = targets.map((target, i) => refusal(links[i], target));
-    const pending = [...targets.keys()].filter((i) => results[i] === undefined);
-    const programs = pending.map((i) => recycleProgram(targets[i] as RecycleTarget));
+    const results: (Result<true> | undefined)[] = targets.map((target) =>
+      refusal(() => validateRecycleTarget(target)),
+    );
+    for (const i of targets.keys()) results[i] ??= await this.#heldQueues(targets[i] as RecycleTarget);
+    const members = [...targets.keys()].filter((i) => results[i] === undefined);
+    await this.#pass(targets, members, new Map(), results, options);
+    return results as Result<true>[];
+  }
+
+  /** Attaching to a multi-queue TAP adds a queue and proves nothing; the kernel tells how many there are. */
+  async #heldQueues({ ifindex, spec }: RecycleTarget): Promise<TapPoolError | undefined> {
+    if (!spec.multiQueue) return undefined;
+    const link = await this.#reader.one(getLink({ ifindex }), { urgent: true });
+    const queues = (link?.tun?.queues ?? 0) + (link?.tun?.disabledQueues ?? 0);
+    return link && queues > 0 ? heldError(link.name) : undefined;
+  }
+
+  async #pass(
+    targets: readonly RecycleTarget[],
+    members: readonly number[],
+    residues: ReadonlyMap<number, Residue>,
+    results: (Result<true> | undefined)[],
+    options: OperationOptions,
+  ): Promise<void> {
+    const again = new Map<number, Residue>();
+    const scrubs = members.map((i) => scrubProgram(targets[i] as RecycleTarget, residues.get(i)));
+    const programs = scrubs.map(({ program }) => program);
     const answers = await this.#run('build', programs, 'recycling a TAP', options);
-    for (const [n, i] of pending.entries()) {
-      const { ifindex, spec } = targets[i] as RecycleTarget;
-      results[i] = await judge(spec, ifindex, programs[n] as Program, answers[n] as Result<ProgramResult>);
+    for (const [n, i] of members.entries()) {
+      const target = targets[i] as RecycleTarget;
+      const verdict = await this.#judge(
+        target,
+        scrubs[n] as ScrubProgram,
+        answers[n] as Result<ProgramResult>,
+      );
+      if ('error' in verdict) results[i] = verdict.error;
+      else if (verdict.why === undefined) results[i] = true;
+      else if (residues.has(i)) results[i] = unfit(target.spec, verdict.why);
+      else again.set(i, verdict.residue);
     }
-    return results.map((result) => result ?? true);
+    if (again.size === 0) return;
+    // The first pass has put the new stamp on them.
+    const stamped = targets.map((target) => ({ ...target, alias: target.spec.alias }));
+    await this.#pass(stamped, [...again.keys()], again, results, options);
+  }
+
+  async #judge(target: RecycleTarget, scrub: ScrubProgram, answer: Result<ProgramResult>): Promise<Verdict> {
+    const { spec, alias } = target;
+    if (answer instanceof TapPoolError) return { error: answer };
+    const output = (step: number) =>
+      answer.find((report) => report.step === step)?.output ?? new Uint8Array();
+    const failed = answer.find(({ errno, step }) => errno !== 0 && scrub.program[step]?.slot === 0);
+    if (failed) {
+      const failure = firstFailure(scrub.program, [failed]) as NonNullable<ReturnType<typeof firstFailure>>;
+      const reply = linkReply(output(scrub.before));
+      const link = reply && decodeLink(reply);
+      if (failed.step === scrub.before && failure.errno === 'ENODEV') return { error: notFound(target) };
+      if (link && (link.alias !== alias || link.tun?.type !== 'tap')) return { error: notOwned(link) };
+      if (link && link.name !== spec.name) return { error: unfit(spec, `it was renamed to ${link.name}`) };
+      if (scrub.proofs.includes(failed.step))
+        return { error: unfit(spec, 'another process has just taken it over') };
+      if (failed.step === scrub.claim && failure.errno === 'EBUSY')
+        return { error: await heldError(spec.name) };
+      return { error: toError(failure, `recycling the TAP ${spec.name}`, spec.name, 'ERR_TAP_RESIDUE') };
+    }
+    const reply = linkReply(output(scrub.readings.link));
+    if (!reply) return { error: unfit(spec, 'it is gone') };
+    const ingress = answer.some(({ step, errno }) => step === scrub.readings.ingress && errno === 0);
+    const rows = [
+      ...(spec.ipv6 ? [] : addressRows(output(scrub.readings.addresses), target.ifindex)),
+      ...forwardingRows(output(scrub.readings.forwarding), target.ifindex, spec),
+    ];
+    const sample = await this.#sample(spec);
+    if (sample instanceof TapPoolError)
+      return { error: unfit(spec, 'there is no fresh one to compare it with', sample) };
+    const different = differences(sample, fingerprint(reply));
+    const why = differs(spec, decodeLink(reply), different, rows.length, ingress);
+    const { xdpModes, ipv4Conf } = details(reply, sample);
+    return { why, residue: { rows, xdpModes, ipv4Conf } };
+  }
+
+  /** Where no TAP of the description was created here, one is made for the comparison, and goes with its descriptor. */
+  #sample(spec: TapSpec): Promise<Fingerprint | TapPoolError> {
+    const key = description(spec);
+    let sample = this.#samples.get(key);
+    if (!sample) {
+      sample = this.#takeSample(spec).then((taken) => {
+        if (taken instanceof TapPoolError) this.#samples.delete(key);
+        return taken;
+      });
+      this.#samples.set(key, sample);
+    }
+    return sample;
+  }
+
+  async #takeSample(spec: TapSpec): Promise<Fingerprint | TapPoolError> {
+    const name = `tp${randomBytes(6).toString('hex')}`;
+    const ifindex = this.#nextIfindex();
+    const create = createProgram({ ...spec, name }, ifindex, 'fe:00:00:00:00:00');
+    const { program, link } = sampleProgram(create, ifindex);
+    // Closing a TAP takes as long as deleting one: nothing that a launcher waits for may stand behind it.
+    const [answer] = await this.#run('reap', [program], 'making a TAP to compare with', {});
+    if (answer === undefined || answer instanceof TapPoolError) return answer as TapPoolError;
+    const failure = firstFailure(program, answer);
+    if (failure) return toError(failure, 'making a TAP to compare with', name);
+    const reply = linkReply(answer.find(({ step }) => step === link)?.output ?? new Uint8Array());
+    return reply
+      ? fingerprint(reply)
+      : new TapPoolError('ERR_TAP_PROTOCOL', 'the kernel did not describe the TAP');
+  }
+
+  async #readFingerprint(ifindex: number): Promise<Fingerprint | TapPoolError> {
+    const messages = getLink({ ifindex });
+    const what = 'reading a link';
+    const program = [{ op: 'netlink', slot: 0, messages } as const];
+    const [answer] = await this.#run('build', [program], what, { urgent: true });
+    if (answer === undefined || answer instanceof TapPoolError) return answer as TapPoolError;
+    const reply = linkReply(answer[0]?.output ?? new Uint8Array());
+    return reply ? fingerprint(reply) : new TapPoolError('ERR_TAP_NOT_FOUND', `${what}: it is gone`);
   }
 }
 
-function refusal(link: Link | undefined, { ifindex, spec }: RecycleTarget): TapPoolError | undefined {
-  if (!link)
-    return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`, {
-      tap: spec.name,
-    });
-  if (link.alias !== spec.alias || link.tun?.type !== 'tap') return notOwned(link);
-  if (link.name !== spec.name) return residue(spec, `it was renamed to ${link.name}`);
-  return undefined;
+/** What two TAPs must have in common to look alike. */
+function description(spec: TapSpec): string {
+  return JSON.stringify({ ...spec, name: '', alias: '', mac: '' });
 }
 
-async function judge(
+/** In what the TAP is not as it was created, in words; undefined where it is. */
+function differs(
   spec: RecycleTarget['spec'],
-  ifindex: number,
-  program: Program,
-  answer: Result<ProgramResult>,
-): Promise<TapPoolError | undefined> {
-  if (answer instanceof TapPoolError) return answer;
-  const what = `recycling the TAP ${spec.name}`;
-  const failure = firstFailure(program, answer);
-  if (failure?.errno === 'EBUSY' && failure.syscall === 'ioctl TUNSETIFF') return heldError(spec.name);
-  if (failure) return toError(failure, what, spec.name, 'ERR_TAP_RESIDUE');
-  const output = answer.find(({ step }) => step === program.length - 1)?.output;
-  const link = output && linksOf(output, 1)[0];
-  if (link?.ifindex !== ifindex) return residue(spec, 'it is gone');
-  const difference = differs(spec, link);
-  return difference === undefined ? undefined : residue(spec, difference);
-}
-
-/** What of the TAP is not as it was created. */
-function differs(spec: RecycleTarget['spec'], link: Link): string | undefined {
-  const {
-    name,
-    alias,
-    mac,
-    mtu = 1500,
-    txQueueLength = 1000,
-    master = 0,
-    up = true,
-    ipv6 = false,
-    port,
-  } = spec;
-  const change = { name, alias, mac, mtu, txQueueLength, master, up, group: 0, ...(port ? { port } : {}) };
-  if (applied(link, ipv6 ? change : { ...change, ipv6 }) === 'not-applied')
-    return 'its settings could not be restored';
+  link: Link,
+  different: readonly string[],
+  rows: number,
+  ingress: boolean,
+): string | undefined {
+  const { name, alias, mac, mtu = 1500, txQueueLength = 1000, master = 0, up = true, port, owner } = spec;
+  const wanted = { name, alias, mac, mtu, txQueueLength, master, up, group: 0 };
+  if (applied(link, wanted) === 'not-applied') return 'its settings could not be restored';
+  if (master !== 0 && applied(link, { port: { ...NEW_BRIDGE_PORT, ...port } }) === 'not-applied') {
+    return 'the flags of its bridge port could not be restored';
+  }
   if (link.altNames.length > 0) return `it has the alternative name ${link.altNames.join(', ')}`;
-  if (!link.tun?.persist) return 'it is not persistent any more';
+  const { tun } = link;
+  if (
+    !tun?.persist ||
+    tun.multiQueue !== (spec.multiQueue ?? false) ||
+    tun.vnetHeader !== (spec.vnetHeader ?? true)
+  ) {
+    return 'it is another kind of TAP';
+  }
+  // An owner can be changed, but not taken away.
+  if (tun.owner !== owner?.uid || tun.group !== owner?.gid) return 'its owner could not be restored';
+  if (rows > 0) return 'it has addresses or forwarding entries';
+  if (ingress) return 'it has an ingress queueing discipline';
+  if (different.length > 0) return `it differs from a fresh one in the attributes ${different.join(', ')}`;
   return undefined;
 }
 
-function residue(spec: TapSpec, why: string): TapPoolError {
-  return new TapPoolError('ERR_TAP_RESIDUE', `${spec.name} is not fit for another tenant: ${why}`, {
-    tap: spec.name,
-  });
+/** What the second pass needs to know to undo it. */
+function details(
+  reply: NetlinkMessage,
+  sample: Fingerprint,
+): { xdpModes: number[]; ipv4Conf: ReadonlyMap<number, number> } {
+  const xdpModes: number[] = [];
+  for (const { type, value } of decodeLinkMessage(reply.payload).attributes) {
+    if (type !== IFLA_XDP) continue;
+    for (const attribute = new AttributeReader(value); attribute.next();) {
+      if (attribute.type === IFLA_XDP_ATTACHED) xdpModes.push(...(XDP_MODES.get(attribute.u8()) ?? []));
+    }
+  }
+  const key = `${IFLA_AF_SPEC}.${AF_INET}.${IFLA_INET_CONF}`;
+  const now = confOf(fingerprint(reply).get(key));
+  const fresh = confOf(sample.get(key));
+  // The array counts from 0, IPV4_DEVCONF_* from 1 (linux/ip.h).
+  const ipv4Conf = new Map(
+    [...fresh].flatMap((value, i) => (value === now[i] ? [] : [[i + 1, value] as const])),
+  );
+  return { xdpModes, ipv4Conf };
 }
 
-function recycleProgram({ ifindex, spec }: RecycleTarget): Program {
-  const { name, mac, owner, master, port, mtu = 1500, txQueueLength = 1000, up = true, ipv6 = false } = spec;
-  const steps: Step[] = [
-    openTun(0),
-    // Attaching proves that nobody else holds it; the descriptor keeps it so until the reset is over.
-    setIff(0, name, tapFlags(spec) | IFF_NO_CARRIER),
-    setValue(0, TUNSETOFFLOAD, 0),
-    setInt(0, TUNSETVNETHDRSZ, VNET_HEADER_BYTES),
-    setInt(0, TUNSETVNETLE, 0),
-    setValue(0, TUNSETDEBUG, 0),
-    { op: 'ioctl-buffer', slot: 0, request: TUNSETTXFILTER, buffer: new Uint8Array(8) },
-    setInt(0, TUNSETSTEERINGEBPF, -1),
-    setInt(0, TUNSETFILTEREBPF, -1),
-    setValue(0, TUNDETACHFILTER, 0),
-    // The owner may have changed these through his descriptor.
-    ...(owner?.uid === undefined ? [] : [setValue(0, TUNSETOWNER, owner.uid)]),
-    ...(owner?.gid === undefined ? [] : [setValue(0, TUNSETGROUP, owner.gid)]),
-    setValue(0, TUNSETPERSIST, 1),
-  ];
-  const netlink = (messages: Uint8Array): Step => ({ op: 'netlink', slot: 0, messages });
-  // Down drops routes, neighbours and the backlog; leaving the bridge drops its port flags and FDB entries.
-  steps.push(netlink(newLink(ifindex, { up: false, master: 0, mac, mtu, txQueueLength, group: 0 })));
-  steps.push(setValue(0, TUNSETLINK, ARPHRD_ETHER));
-  const attributes: LinkAttributes = { addrGenMode: ipv6 ? 0 : 1 };
-  if (master !== undefined) attributes.master = master;
-  if (up && !port) attributes.up = true;
-  steps.push(netlink(newLink(ifindex, attributes)));
-  if (port) steps.push(netlink(setBridgePort(ifindex, port, up ? { up: true } : {})));
-  steps.push(readStep(0, [ifindex]));
-  return steps;
+/** linux/if_link.h: XDP_ATTACHED_* and the XDP_FLAGS_*_MODE that takes it off; MULTI: several of them. */
+const XDP_MODES: ReadonlyMap<number, readonly number[]> = new Map([
+  [1, [1 << 2]],
+  [2, [1 << 1]],
+  [3, [1 << 3]],
+  [4, [1 << 1, 1 << 2, 1 << 3]],
+]);
+
+function confOf(hex: string | undefined): number[] {
+  const bytes = Buffer.from(hex ?? '', 'hex');
+  const view = viewOf(bytes);
+  return Array.from({ length: bytes.length >> 2 }, (_, i) => view.getUint32(4 * i, HOST_BYTE_ORDER === 'LE'));
+}
+
+function notFound({ ifindex, spec }: RecycleTarget): TapPoolError {
+  return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`, { tap: spec.name });
+}
+
+function unfit(spec: TapSpec, why: string, cause?: unknown): TapPoolError {
+  const message = `${spec.name} is not fit for another tenant: ${why}`;
+  return new TapPoolError('ERR_TAP_RESIDUE', message, { tap: spec.name, cause });
 }

@@ -2,8 +2,9 @@ import { randomInt } from 'node:crypto';
 import { TapPoolError } from '../../errors.js';
 import { dumpLinks } from '../../rtnetlink/index.js';
 import type { Link, OperationOptions, RemoveTarget, Result } from '../kernel.js';
+import { validateRemoveTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
-import { describe, notOwned, toError, type Run } from './failure.js';
+import { describe, notOwned, refusal, toError, type Run } from './failure.js';
 import { heldError } from './holders.js';
 import { linksOf, type LinkReader } from './read.js';
 import { REMOVE_BATCH, removeProgram, type RemoveMember } from './remove.js';
@@ -28,17 +29,30 @@ export class Remover {
   }
 
   async #removeBatch(targets: readonly RemoveTarget[], options: OperationOptions): Promise<Result<true>[]> {
-    const results = new Array<Result<true> | undefined>(targets.length);
-    const links = await this.#reader.byIndex(targets.map(({ ifindex }) => ifindex));
+    const results: (Result<true> | undefined)[] = targets.map((target) =>
+      refusal(() => validateRemoveTarget(target)),
+    );
+    const valid = [...targets.keys()].filter((at) => results[at] === undefined);
+    const links = await this.#read(valid.map((at) => (targets[at] as RemoveTarget).ifindex));
     const members: (RemoveMember & { at: number })[] = [];
-    for (const [at, target] of targets.entries()) {
-      const link = links[at];
-      const error = await refusal(link, target);
+    for (const [n, at] of valid.entries()) {
+      const target = targets[at] as RemoveTarget;
+      const link = links instanceof TapPoolError ? links : links[n];
+      const error = link instanceof TapPoolError ? link : await unfit(link, target);
       if (error) results[at] = error;
       else members.push({ at, link: link as Link, force: target.force ?? false });
     }
     if (members.length > 0) await this.#delete(members, results, options);
     return results as Result<true>[];
+  }
+
+  async #read(indexes: readonly number[]): Promise<Result<(Link | undefined)[]>> {
+    try {
+      return await this.#reader.byIndex(indexes);
+    } catch (error) {
+      if (error instanceof TapPoolError) return error;
+      throw error;
+    }
   }
 
   async #delete(
@@ -112,7 +126,7 @@ export class Remover {
   }
 }
 
-async function refusal(link: Link | undefined, target: RemoveTarget): Promise<TapPoolError | undefined> {
+async function unfit(link: Link | undefined, target: RemoveTarget): Promise<TapPoolError | undefined> {
   if (!link) return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${target.ifindex}`);
   const { name, tun } = link;
   if (tun?.type !== 'tap')

@@ -165,7 +165,8 @@ export class LaneQueue {
         return;
       }
       // The thread could not be started; the next batch tries again.
-      for (const slice of slices) settle(slice, new Array<Answer>(slice.count).fill({ phase: 'memory', errno: -error }));
+      for (const slice of slices)
+        settle(slice, new Array<Answer>(slice.count).fill({ phase: 'memory', errno: -error }));
     } catch (error) {
       for (const { job } of slices) job.reject(error);
     }
@@ -199,7 +200,8 @@ export class LaneQueue {
 
   #endWhenDrained(): void {
     const streams = [this.#urgent, this.#ordinary];
-    if (!this.#finish || streams.some(({ waiting, inFlight }) => waiting.length + inFlight.length > 0)) return;
+    if (!this.#finish || streams.some(({ waiting, inFlight }) => waiting.length + inFlight.length > 0))
+      return;
     if (this.#thread) this.#thread.close();
     else this.#finish();
   }

@@ -1,0 +1,166 @@
+/** The programs that make a used TAP as good as new. What is reset, and how, stands in docs/isolation.md. */
+import {
+  AttributeWriter,
+  concatMessages,
+  deleteQdisc,
+  deleteRow,
+  detachXdp,
+  dumpAddresses,
+  dumpForwarding,
+  getLink,
+  getQdisc,
+  IFINFOMSG_LENGTH,
+  IFLA_IFALIAS,
+  IFLA_IFNAME,
+  NEW_BRIDGE_PORT,
+  newLink,
+  resetLink,
+  setBridgePort,
+  TC_H_INGRESS,
+  TC_H_ROOT,
+  type LinkAttributes,
+  type NetlinkMessage,
+} from '../../rtnetlink/index.js';
+import type { RecycleTarget } from '../kernel.js';
+import type { Program, Step } from '../program.js';
+import { addrGenModeOf, tapFlags } from './create.js';
+import {
+  IFF_NO_CARRIER,
+  openTun,
+  setIff,
+  setInt,
+  setValue,
+  TUNDETACHFILTER,
+  TUNSETDEBUG,
+  TUNSETFILTEREBPF,
+  TUNSETGROUP,
+  TUNSETLINK,
+  TUNSETOFFLOAD,
+  TUNSETOWNER,
+  TUNSETPERSIST,
+  TUNSETSTEERINGEBPF,
+  TUNSETTXFILTER,
+  TUNSETVNETHDRSZ,
+  TUNSETVNETLE,
+} from './tun.js';
+
+const ARPHRD_ETHER = 1;
+/** sizeof(struct virtio_net_hdr), what a new TAP has. */
+const VNET_HEADER_BYTES = 10;
+
+/** Where in a program the replies stand that tell how the TAP looks at its end. */
+export interface Readings {
+  readonly link: number;
+  readonly addresses: number;
+  readonly forwarding: number;
+  readonly ingress: number;
+}
+
+export interface ScrubProgram {
+  readonly program: Program;
+  /** The step that reads the TAP before anything is done to it. */
+  readonly before: number;
+  /** The steps that prove it the one that was meant, before and after it was claimed. */
+  readonly proofs: readonly number[];
+  /** The step that claims it: attaching fails with EBUSY where somebody holds it. */
+  readonly claim: number;
+  readonly readings: Readings;
+}
+
+/** What the first pass could not reset. */
+export interface Residue {
+  readonly rows: readonly NetlinkMessage[];
+  /** XDP_FLAGS_*_MODE of an attached program. */
+  readonly xdpModes: readonly number[];
+  readonly ipv4Conf: ReadonlyMap<number, number>;
+}
+
+const netlink = (slot: number, messages: Uint8Array): Step => ({ op: 'netlink', slot, messages });
+
+/** Name and stamp, as the kernel tells them: with their NUL. */
+function identity(name: string, alias: string): Step {
+  const writer = new AttributeWriter();
+  writer.string(IFLA_IFNAME, name);
+  writer.string(IFLA_IFALIAS, alias);
+  return { op: 'expect', slot: 0, header: IFINFOMSG_LENGTH, attributes: writer.finish() };
+}
+
+/**
+ * The first pass, for what tenants and VMMs do. With `residue`, the second one, for what a host may have done: it
+ * costs more and is rare.
+ */
+export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: Residue): ScrubProgram {
+  const { name, mac, owner, master, port, mtu = 1500, txQueueLength = 1000, up = true } = spec;
+  const steps: Step[] = [];
+  const add = (...more: Step[]) => steps.push(...more) - 1;
+  /** Steps that may fail have slots of their own, so that the program goes on. */
+  let slot = 0;
+  const optional = (messages: Uint8Array) => add(netlink((slot += 1), messages));
+
+  const before = add(netlink(0, getLink({ ifindex })));
+  const proofs = [add(identity(name, alias))];
+  add(openTun(0));
+  const claim = add(setIff(0, name, tapFlags(spec) | IFF_NO_CARRIER));
+  // Between the proof and the claim another process may have taken the TAP over.
+  add(netlink(0, getLink({ ifindex })));
+  proofs.push(add(identity(name, alias)));
+
+  add(
+    setValue(0, TUNSETOFFLOAD, 0),
+    setInt(0, TUNSETVNETHDRSZ, VNET_HEADER_BYTES),
+    setInt(0, TUNSETVNETLE, 0),
+    setValue(0, TUNSETDEBUG, 0),
+    { op: 'ioctl-buffer', slot: 0, request: TUNSETTXFILTER, buffer: new Uint8Array(8) },
+    setInt(0, TUNSETSTEERINGEBPF, -1),
+    setInt(0, TUNSETFILTEREBPF, -1),
+    setValue(0, TUNDETACHFILTER, 0),
+    // The owner may have changed these through his descriptor.
+    ...(owner?.uid === undefined ? [] : [setValue(0, TUNSETOWNER, owner.uid)]),
+    ...(owner?.gid === undefined ? [] : [setValue(0, TUNSETGROUP, owner.gid)]),
+    setValue(0, TUNSETPERSIST, 1),
+  );
+
+  if (residue) {
+    optional(deleteQdisc(ifindex, TC_H_INGRESS));
+    optional(deleteQdisc(ifindex, TC_H_ROOT));
+    for (const mode of residue.xdpModes) optional(detachXdp(ifindex, mode));
+    // An address of the device itself can only be taken off together with its promiscuity while the link is up.
+    optional(newLink(ifindex, { up: true }));
+    for (const row of residue.rows) optional(deleteRow(row));
+  }
+
+  // Down drops routes, neighbours, learned forwarding entries and the backlog.
+  const reset: LinkAttributes = { up: false, promiscuous: false, allMulticast: false };
+  if (alias !== spec.alias) reset.alias = spec.alias;
+  if (residue) {
+    // Leaving the bridge drops the port's flags and static forwarding entries. (A bridge lets nobody change the type
+    // of its port, this program as little as a tenant: EPERM.)
+    Object.assign(reset, { master: 0, mac, mtu, txQueueLength, group: 0 });
+    const sizes = { gsoMaxSize: 65_536, gsoMaxSegments: 65_535, groMaxSize: 65_536 };
+    add(netlink(0, newLink(ifindex, reset)), setValue(0, TUNSETLINK, ARPHRD_ETHER));
+    optional(resetLink(ifindex, { ...sizes, ipv4Conf: residue.ipv4Conf }));
+    add(
+      netlink(0, newLink(ifindex, { ...addrGenModeOf(spec), ...(master === undefined ? {} : { master }) })),
+    );
+    if (master !== undefined) add(netlink(0, setBridgePort(ifindex, { ...NEW_BRIDGE_PORT, ...port })));
+    if (up) add(netlink(0, newLink(ifindex, { up })));
+  } else {
+    const messages = [newLink(ifindex, reset)];
+    if (up) messages.push(newLink(ifindex, { up }));
+    add(netlink(0, concatMessages(messages)));
+  }
+
+  const readings = {
+    link: add(netlink(0, getLink({ ifindex }))),
+    addresses: add(netlink(0, dumpAddresses(ifindex))),
+    forwarding: add(netlink(0, dumpForwarding(ifindex))),
+    ingress: optional(getQdisc(ifindex, TC_H_INGRESS)),
+  };
+  return { program: steps, before, proofs, claim, readings };
+}
+
+/** How a fresh TAP of the description looks. It is gone when its descriptor closes, at the end of the program. */
+export function sampleProgram(create: Program, ifindex: number): { program: Program; link: number } {
+  const program = create.filter((step) => !(step.op === 'ioctl-value' && step.request === TUNSETPERSIST));
+  return { program: [...program, netlink(0, concatMessages([getLink({ ifindex })]))], link: program.length };
+}

@@ -1,0 +1,76 @@
+/**
+ * What can be attached to a link without being part of it: addresses (struct ifaddrmsg, linux/if_addr.h), forwarding
+ * entries (struct ndmsg, linux/neighbour.h) and queueing disciplines (struct tcmsg, linux/rtnetlink.h).
+ */
+import { HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
+import { AF_BRIDGE, AF_UNSPEC, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST } from './constants.js';
+import { encodeMessage, type NetlinkMessage } from './message.js';
+
+export const RTM_NEWADDR = 20;
+export const RTM_DELADDR = 21;
+export const RTM_GETADDR = 22;
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
+export const RTM_GETNEIGH = 30;
+export const RTM_NEWQDISC = 36;
+export const RTM_DELQDISC = 37;
+export const RTM_GETQDISC = 38;
+
+/** linux/neighbour.h: an entry of the device itself. */
+export const NTF_SELF = 0x02;
+/** linux/neighbour.h: an attribute with the link-layer address. */
+export const NDA_LLADDR = 2;
+
+/** linux/pkt_sched.h: the handle of the root queueing discipline. */
+export const TC_H_ROOT = 0xffff_ffff;
+/** linux/pkt_sched.h: that of `ingress` and `clsact`. */
+export const TC_H_INGRESS = 0xffff_fff1;
+
+const CHANGE = NLM_F_REQUEST | NLM_F_ACK;
+const DUMP = NLM_F_REQUEST | NLM_F_DUMP;
+
+/** Reads the addresses of a link, IPv4 and IPv6. Equivalent to `ip address show dev NAME`. */
+export function dumpAddresses(ifindex: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  const payload = new Uint8Array(8);
+  payload[0] = AF_UNSPEC;
+  viewOf(payload).setUint32(4, ifindex, order === 'LE');
+  return encode(RTM_GETADDR, DUMP, payload, order);
+}
+
+/**
+ * Reads the forwarding entries of a link: its own and, if it is a bridge port, the bridge's that point to it.
+ * Equivalent to `bridge fdb show dev NAME`.
+ */
+export function dumpForwarding(ifindex: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  const payload = new Uint8Array(12);
+  payload[0] = AF_BRIDGE;
+  viewOf(payload).setInt32(4, ifindex, order === 'LE');
+  return encode(RTM_GETNEIGH, DUMP, payload, order);
+}
+
+/** Deletes what a row of a dump describes: RTM_NEWADDR becomes RTM_DELADDR, RTM_NEWNEIGH becomes RTM_DELNEIGH. */
+export function deleteRow(row: NetlinkMessage, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  return encode(row.type + 1, CHANGE, row.payload, order);
+}
+
+/** Reads one queueing discipline; ENOENT if there is none. Equivalent to `tc qdisc show dev NAME ingress`. */
+export function getQdisc(ifindex: number, parent: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  return encode(RTM_GETQDISC, CHANGE, tcmsg(ifindex, parent, order), order);
+}
+
+/** Deletes one queueing discipline. Equivalent to `tc qdisc del dev NAME root` or `… clsact`. */
+export function deleteQdisc(ifindex: number, parent: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  return encode(RTM_DELQDISC, CHANGE, tcmsg(ifindex, parent, order), order);
+}
+
+function tcmsg(ifindex: number, parent: number, order: ByteOrder): Uint8Array {
+  const payload = new Uint8Array(20);
+  const view = viewOf(payload);
+  view.setInt32(4, ifindex, order === 'LE');
+  view.setUint32(12, parent, order === 'LE');
+  return payload;
+}
+
+function encode(type: number, flags: number, payload: Uint8Array, order: ByteOrder): Uint8Array {
+  return encodeMessage({ type, flags, seq: 0, pid: 0, payload }, order);
+}
