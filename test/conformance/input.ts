@@ -141,6 +141,13 @@ export const input: Chapter = (host) => {
         }
       });
     }
+    for (const name of NAMES) {
+      test(`findHolders of ${show(name)}`, async () => {
+        for (const kernel of [closed, host().kernel]) {
+          await assertRejects(kernel.findHolders(['a', name]), { code: NAME });
+        }
+      });
+    }
     for (const options of [
       { stp: true },
       { mac: '01:00:00:00:00:00' },

@@ -141,6 +141,35 @@ export const lifetime: Chapter = (host) => {
       await kernel.close();
     });
 
+    test('while TAPs are created, some of which fail: every one that was made is told', async () => {
+      const kernel = host().another();
+      const taken = (await create(host().kernel)).name;
+      const names = Array.from({ length: 40 }, newName);
+      const specs = names.map((name) => ({ name }));
+      const bad = [{ name: newName(), master: 2 ** 31 - 1 }, { name: taken }];
+      const creating = kernel.createTaps([...specs.slice(0, 20), ...bad, ...specs.slice(20)]);
+      await kernel.close();
+      const results = await creating;
+      assert.equal(results.length, 42);
+      for (const result of results.slice(20, 22)) assert(result instanceof TapPoolError);
+      const made = results.flatMap((result) => (result instanceof TapPoolError ? [] : [result.name]));
+      assert.deepEqual((await linkNames(host().kernel)).sort(), ['lo', taken, ...made].sort());
+    });
+
+    test('while TAPs are removed: every one that is left is told', async () => {
+      const kernel = host().another();
+      const taps = await createMany(kernel, 100);
+      const removing = kernel.removeTaps(taps.map(({ ifindex }) => ({ ifindex })));
+      await kernel.close();
+      const results = await removing;
+      const left = taps.filter((_, i) => results[i] !== true);
+      for (const result of results) if (result !== true) assertFailed(result, { code: 'ERR_TAP_CLOSED' });
+      assert.deepEqual(
+        (await linkNames(host().kernel)).sort(),
+        ['lo', ...left.map(({ name }) => name)].sort(),
+      );
+    });
+
     test('later calls are refused, item by item where there are items', async () => {
       const kernel = host().another();
       const tap = await create(kernel);

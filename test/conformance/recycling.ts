@@ -78,6 +78,34 @@ export const recycling: Chapter = (host) => {
       assert.equal((await read(kernel, target.ifindex)).master, master);
     });
 
+    test('owner, group and the virtio header are set anew', async () => {
+      const { kernel, owner } = host();
+      const { ifindex, alias, spec } = await stamped({ owner: { uid: 0, gid: 0 }, vnetHeader: false });
+      const target = { ifindex, alias, spec: { ...spec, owner, vnetHeader: true } };
+      assert.deepEqual(await kernel.recycleTaps([target]), [true]);
+      const { tun } = await read(kernel, ifindex);
+      assert.deepEqual([tun?.owner, tun?.group, tun?.vnetHeader], [owner.uid, owner.gid, true]);
+    });
+
+    test('a TAP with an owner where none is wanted, or of another number of queues, is not used again', async () => {
+      const { kernel, owner } = host();
+      const [owned, grouped] = [
+        await stamped({ owner: { uid: owner.uid } }),
+        await stamped({ owner: { gid: owner.gid } }),
+      ];
+      const [single, multi] = [await stamped(), await stamped({ multiQueue: true })];
+      const targets = [
+        { ...owned, spec: { ...owned.spec, owner: {} } },
+        { ...grouped, spec: { ...grouped.spec, owner: {} } },
+        { ...single, spec: { ...single.spec, multiQueue: true } },
+        { ...multi, spec: { ...multi.spec, multiQueue: false } },
+      ];
+      const results = await kernel.recycleTaps(targets);
+      for (const [i, { spec }] of targets.entries()) {
+        assertFailed(results[i], { code: 'ERR_TAP_RESIDUE', tap: spec.name });
+      }
+    });
+
     test('a TAP whose bridge is gone is not used again', async () => {
       const { kernel } = host();
       const bridge = await kernel.createBridge(newName());

@@ -281,6 +281,7 @@ export class FakeKernel implements TapKernel {
   }
 
   async findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
+    for (const name of names) validateLinkName(name);
     return this.#one('findHolders', undefined, {
       act: () => findHolders(this.namespace, names),
       explain: explainPlainly('looking for the holders of a TAP'),

@@ -29,6 +29,12 @@ export interface Failure {
   readonly kernelOffset?: number | undefined;
 }
 
+/** For `catch`: an error of ours becomes a value, any other goes on. */
+export function asValue(error: unknown): TapPoolError {
+  if (error instanceof TapPoolError) return error;
+  throw error;
+}
+
 export function isRunnerFailure(result: ProgramResult | RunnerFailure): result is RunnerFailure {
   return !Array.isArray(result);
 }

@@ -27,6 +27,7 @@ import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTa
 import type { Lane, Program, ProgramResult, ProgramRunner } from '../program.js';
 import { addrGenModeOf, checkProgram, createProgram, ifindexSource, macSource } from './create.js';
 import {
+  asValue,
   firstFailure,
   isRunnerFailure,
   notOwned,
@@ -90,11 +91,13 @@ export class LinuxKernel implements TapKernel {
       }
       // EBUSY tells that the name or the index is taken, but not which of them.
       const names = busy.map((i) => (specs[i] as TapSpec).name);
-      const existing = await this.#reader.byName(names);
+      // A reading that fails must not hide which TAPs were made.
+      const existing = await this.#reader.byName(names).catch(asValue);
       pending = [];
       for (const [n, i] of busy.entries()) {
         const name = names[n] as string;
-        if (existing[n] !== undefined || round === IFINDEX_TRIES) results[i] = nameTaken(name);
+        if (existing instanceof TapPoolError) results[i] = existing;
+        else if (existing[n] !== undefined || round === IFINDEX_TRIES) results[i] = nameTaken(name);
         else pending.push(i);
       }
     }
@@ -126,7 +129,7 @@ export class LinuxKernel implements TapKernel {
     const error = toError(failure, what, spec.name);
     if (error.code !== 'ERR_TAP_DEADLINE') return error;
     // The descriptor was closed before TUNSETPERSIST, so the TAP is gone whatever became of the request.
-    const left = await this.getLink({ ifindex: tap.ifindex });
+    const left = await this.getLink({ ifindex: tap.ifindex }).catch(asValue);
     return toError(failure, what, spec.name, undefined, { outcome: left ? 'unknown' : 'not-applied' });
   }
 
@@ -158,9 +161,9 @@ export class LinuxKernel implements TapKernel {
       return error;
     }
     if (!BAD_MASTER.has(failure.errno)) return undefined;
-    const link = await this.getLink({ ifindex: master });
+    const link = await this.getLink({ ifindex: master }).catch(asValue);
     if (!link) return toError(failure, `${what}: its bridge is gone`, tap, 'ERR_TAP_BRIDGE_NOT_FOUND');
-    if (link.kind === 'bridge') return undefined;
+    if (link instanceof TapPoolError || link.kind === 'bridge') return undefined;
     return toError(failure, `${what}: ${link.name} is not a bridge`, tap, 'ERR_TAP_NOT_A_BRIDGE');
   }
 

@@ -4,7 +4,7 @@ import { dumpLinks } from '../../rtnetlink/index.js';
 import type { Link, OperationOptions, RemoveTarget, Result } from '../kernel.js';
 import { validateRemoveTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
-import { describe, notOwned, refusal, toError, type Run } from './failure.js';
+import { asValue, describe, notOwned, refusal, toError, type Run } from './failure.js';
 import { heldError } from './holders.js';
 import { linksOf, type LinkReader } from './read.js';
 import { REMOVE_BATCH, removeProgram, type RemoveMember } from './remove.js';
@@ -33,7 +33,8 @@ export class Remover {
       refusal(() => validateRemoveTarget(target)),
     );
     const valid = [...targets.keys()].filter((at) => results[at] === undefined);
-    const links = await this.#read(valid.map((at) => (targets[at] as RemoveTarget).ifindex));
+    const indexes = valid.map((at) => (targets[at] as RemoveTarget).ifindex);
+    const links = await this.#reader.byIndex(indexes).catch(asValue);
     const members: (RemoveMember & { at: number })[] = [];
     for (const [n, at] of valid.entries()) {
       const target = targets[at] as RemoveTarget;
@@ -46,21 +47,16 @@ export class Remover {
     return results as Result<true>[];
   }
 
-  async #read(indexes: readonly number[]): Promise<Result<(Link | undefined)[]>> {
-    try {
-      return await this.#reader.byIndex(indexes);
-    } catch (error) {
-      if (error instanceof TapPoolError) return error;
-      throw error;
-    }
-  }
-
   async #delete(
     members: readonly (RemoveMember & { at: number })[],
     results: (Result<true> | undefined)[],
     options: OperationOptions,
   ): Promise<void> {
-    const group = members.length > 1 ? await this.#privateGroup() : 0;
+    const group = members.length > 1 ? await this.#privateGroup().catch(asValue) : 0;
+    if (group instanceof TapPoolError) {
+      for (const { at } of members) results[at] = group;
+      return;
+    }
     const { program, attachSteps, readStep } = removeProgram(members, group);
     const [answer] = await this.#run('reap', [program], 'deleting TAPs', options);
     if (answer instanceof TapPoolError) {
