@@ -78,7 +78,7 @@ export class Adopter {
       if (error instanceof TapPoolError && GONE.has(error.code)) return undefined;
       throw error;
     }
-    return this.#pooled(link, alias, link.mac ?? '');
+    return { ...this.#pooled(link, alias, link.mac ?? ''), labelled: stamp.label !== undefined };
   }
 
   async #adoptFree(taps: readonly StampedTap[], result: Mutable): Promise<void> {
@@ -129,7 +129,7 @@ export class Adopter {
       const tap = batch[i] as StampedTap;
       if (!(answer instanceof TapPoolError)) {
         const { ifindex, name, mac = '' } = tap.link;
-        adopted.push({ ifindex, name, mac, alias, bridge, lease: undefined });
+        adopted.push({ ifindex, name, mac, alias, labelled: false, bridge, lease: undefined });
         continue;
       }
       this.#bridges.left(bridge);
@@ -160,7 +160,7 @@ export class Adopter {
   #pooled({ ifindex, name, master }: Link, alias: string, mac: string): PooledTap {
     const bridge = this.#bridges.nameOf(master);
     this.#bridges.joined(bridge);
-    return { ifindex, name, mac, alias, bridge, lease: undefined };
+    return { ifindex, name, mac, alias, labelled: false, bridge, lease: undefined };
   }
 
   #alias(label: string | undefined): string {

@@ -1,5 +1,6 @@
 /** The one fill that all concurrent `ensure` calls and refills share. */
 import { abortError, TapPoolError } from '../errors.js';
+import { abortable } from './abort.js';
 import type { Builder } from './builder.js';
 import type { Inventory, PooledTap } from './inventory.js';
 import type { TapPoolLogger } from './options.js';
@@ -40,7 +41,7 @@ export class Fill {
     const run = (this.#running ??= this.#start());
     run.waiting += 1;
     try {
-      await (signal ? untilAborted(run.done, signal) : run.done);
+      await abortable(run.done, signal);
     } finally {
       run.waiting -= 1;
       if (run.waiting === 0) run.stop.abort();
@@ -97,18 +98,5 @@ export class Fill {
     if (stop.signal.aborted) return;
     this.#logger.warn({ tap, code, error }, 'tap pool warmup failed');
     stop.abort();
-  }
-}
-
-async function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  let onAbort: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(abortError(signal));
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    await Promise.race([promise, aborted]);
-  } finally {
-    if (onAbort) signal.removeEventListener('abort', onAbort);
   }
 }

@@ -15,7 +15,9 @@ export interface PooledTap {
   readonly ifindex: number;
   readonly mac: string;
   /** The stamp that it bears. */
-  readonly alias: string;
+  alias: string;
+  /** Whether the stamp has a label, which a tenant gave it. */
+  labelled: boolean;
   /** The bridge that it is a port of. */
   readonly bridge: string | undefined;
   /** The lease that it is under; undefined while it is in nobody's hands. */
@@ -138,6 +140,16 @@ export class Inventory {
   /** The next name of the pool; its index is spent. */
   nextName(): Promise<string> {
     return this.#mutex.runExclusive(() => this.#nextName());
+  }
+
+  /** Takes one idle TAP out, by its index. */
+  extract(ifindex: number): PooledTap | undefined {
+    const at = this.#entries.findIndex((tap) => tap.ifindex === ifindex);
+    return at < 0 ? undefined : this.#entries.splice(at, 1)[0];
+  }
+
+  get entries(): readonly PooledTap[] {
+    return this.#entries;
   }
 
   /** Takes all idle TAPs out, for good. */

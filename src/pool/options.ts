@@ -98,6 +98,13 @@ export interface TapPoolOptions extends BridgePortFlags {
   readonly onRelease?: 'recycle' | 'replace';
 
   /**
+   * Milliseconds after which the event `quarantineTimeout` tells of a released TAP that its VMM still holds.
+   *
+   * @default 60000
+   */
+  readonly quarantineTimeoutMillis?: number;
+
+  /**
    * The kernel to work with; the caller closes it.
    *
    * @default a `NativeKernel` of the pool's own
@@ -117,6 +124,7 @@ export interface Settings {
   readonly bridges: readonly string[];
   readonly onRelease: 'recycle' | 'replace';
   readonly netns: string | undefined;
+  readonly quarantineTimeoutMillis: number;
   readonly kernel: TapKernel | undefined;
   readonly logger: TapPoolLogger | undefined;
   /** Everything of a TapSpec but name, alias and master. */
@@ -126,7 +134,17 @@ export interface Settings {
 const MAXIMUM_SIZE = 1_000_000;
 const TEMPLATE_KEYS = ['mtu', 'txQueueLength', 'vnetHeader', 'multiQueue', 'up', 'ipv6'] as const;
 const KEYS = new Set<string>([
-  ...['size', 'prefix', 'bridge', 'owner', 'netns', 'onRelease', 'kernel', 'logger'],
+  ...[
+    'size',
+    'prefix',
+    'bridge',
+    'owner',
+    'netns',
+    'onRelease',
+    'quarantineTimeoutMillis',
+    'kernel',
+    'logger',
+  ],
   ...TEMPLATE_KEYS,
   ...BRIDGE_PORT_FLAGS,
 ]);
@@ -139,7 +157,7 @@ export function parseOptions(options: TapPoolOptions): Settings {
     if (!KEYS.has(key))
       throw invalid(`${JSON.stringify(key)} is not an option; the options are: ${[...KEYS].join(', ')}`);
   }
-  const { size, netns, kernel, logger } = options;
+  const { size, netns, quarantineTimeoutMillis = 60_000, kernel, logger } = options;
   const onRelease: unknown = options.onRelease ?? 'recycle';
   const prefix = parsePrefix(options.prefix);
   const capacity = nameCapacity(prefix);
@@ -150,6 +168,11 @@ export function parseOptions(options: TapPoolOptions): Settings {
     throw invalid(`size is ${size}, but ${JSON.stringify(prefix)} leaves room for ${capacity} names only`);
   if (onRelease !== 'recycle' && onRelease !== 'replace') {
     throw invalid(`onRelease must be 'recycle' or 'replace', not ${show(onRelease)}`);
+  }
+  if (!Number.isFinite(quarantineTimeoutMillis) || quarantineTimeoutMillis < 0) {
+    throw invalid(
+      `quarantineTimeoutMillis must be a number of milliseconds, not ${show(quarantineTimeoutMillis)}`,
+    );
   }
   if (netns !== undefined && (typeof netns !== 'string' || netns === '' || netns.includes('\0'))) {
     throw invalid(`netns must be the path of a network namespace, not ${show(netns)}`);
@@ -172,6 +195,7 @@ export function parseOptions(options: TapPoolOptions): Settings {
     bridges,
     onRelease,
     netns,
+    quarantineTimeoutMillis,
     kernel,
     logger,
     template: parseTemplate(options, bridges.length > 0),

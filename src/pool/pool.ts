@@ -1,26 +1,37 @@
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { abortError, TapPoolError } from '../errors.js';
-import type { RecycleTarget, Result, TapKernel } from '../kernel/kernel.js';
+import type { Result, TapKernel } from '../kernel/kernel.js';
 import { validateLinkName } from '../kernel/names.js';
 import { NativeKernel } from '../kernel/native/native-kernel.js';
+import { abortable, signalOf } from './abort.js';
 import { Adopter } from './adopter.js';
 import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
 import { Builder } from './builder.js';
+import type { TapPoolEvents } from './events.js';
 import { Fill } from './fill.js';
 import { Graveyard } from './graveyard.js';
 import { Inventory, type PooledTap } from './inventory.js';
 import { TapLease } from './lease.js';
-import { isTapPoolName } from './names.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
 import { Quarantine } from './quarantine.js';
+import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
-import { formatStamp, newInstance, now } from './stamp.js';
+import type { TapPoolStats } from './stats.js';
+import { formatStamp, newInstance, now, type Instance } from './stamp.js';
+import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
 export interface AcquireOptions {
   /** Gives up waiting: the promise rejects at once, and a TAP that is being made for it goes back. */
   readonly signal?: AbortSignal;
+  /**
+   * What the TAP is for, e.g. the id of the VM: it goes into the stamp (IFLA_IFALIAS), where tools and the next
+   * process find it. It costs a hit one call of the kernel.
+   *
+   * @default none
+   */
+  readonly label?: string;
 }
 
 export interface EnsureOptions {
@@ -28,28 +39,13 @@ export interface EnsureOptions {
   readonly signal?: AbortSignal;
 }
 
-/** One snapshot of the pool. */
-export interface TapPoolStats {
-  readonly size: number;
-  /** Ready to be acquired. */
-  readonly idle: number;
-  readonly leased: number;
-  /** Places of the pool for which a TAP is being created or recycled right now. */
-  readonly building: number;
-  /** Released while a process held them; tried again until they are free. */
-  readonly quarantined: number;
-  /** Waiting to be deleted, or being deleted. */
-  readonly retiring: number;
-  /** Calls of `acquire` and `tryAcquire` that an idle TAP served. */
-  readonly hits: number;
-  /** Calls of `acquire` that had to create a TAP. */
-  readonly misses: number;
-  /** TAPs created in all. */
-  readonly created: number;
-  /** TAPs deleted in all. */
-  readonly deleted: number;
-  /** TAPs recycled in all. */
-  readonly recycled: number;
+export interface CloseOptions {
+  /**
+   * `'delete'` the idle TAPs, or `'keep'` them for the next process, whose `initialize` adopts them.
+   *
+   * @default 'delete'
+   */
+  readonly idle?: 'delete' | 'keep';
 }
 
 /** How many taken names one miss skips before it gives up. */
@@ -67,7 +63,7 @@ const debug = debuglog('tap-pool');
  * await pool.release(tap);
  * await pool.close();
  */
-export class TapPool extends EventEmitter implements AsyncDisposable {
+export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #kernel: TapKernel;
   readonly #logger: TapPoolLogger;
@@ -76,6 +72,9 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
   readonly #bridges: Bridges;
   readonly #graveyard: Graveyard;
   readonly #quarantine: Quarantine;
+  readonly #returns: Returns;
+  readonly #instance: Instance;
+  readonly #stamp: (label?: string) => string;
   readonly #fill: Fill;
   readonly #adopter: Adopter;
   /** What `close` waits for. */
@@ -84,7 +83,6 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
   #closed: Promise<void> | undefined;
   #hits = 0;
   #misses = 0;
-  #recycled = 0;
 
   /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` or `ERR_TAP_INVALID_NAME`; the kernel is not asked yet. */
   constructor(options: TapPoolOptions) {
@@ -95,12 +93,40 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
       settings.kernel ?? new NativeKernel(settings.netns === undefined ? {} : { netns: settings.netns });
     this.#logger = settings.logger ?? debugLogger;
     const instance = newInstance();
-    const stamp = () => formatStamp({ ...instance, at: now(), prefix: settings.prefix });
+    this.#instance = instance;
+    const stamp = (label?: string) => {
+      const base = { ...instance, at: now(), prefix: settings.prefix };
+      return formatStamp(label === undefined ? base : { ...base, label });
+    };
+    this.#stamp = stamp;
     this.#inventory = new Inventory(settings.size, settings.prefix);
     this.#bridges = new Bridges(this.#kernel, settings.bridges);
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
     this.#graveyard = new Graveyard(this.#kernel);
-    this.#quarantine = new Quarantine((tap) => this.#track(this.#retryQuarantined(tap)));
+    this.#quarantine = new Quarantine(
+      {
+        retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
+        onFreed: ({ name }, quarantinedMillis) => this.emit('freed', { name, quarantinedMillis }),
+        onTimeout: ({ name }, holders, quarantinedMillis) =>
+          this.emit('quarantineTimeout', { name, holders, quarantinedMillis }),
+      },
+      settings.quarantineTimeoutMillis,
+    );
+    this.#returns = new Returns({
+      kernel: this.#kernel,
+      settings,
+      inventory: this.#inventory,
+      bridges: this.#bridges,
+      graveyard: this.#graveyard,
+      quarantine: this.#quarantine,
+      logger: this.#logger,
+      stamp,
+      onRetired: () => this.#refill(),
+      onQuarantined: ({ name }, holders) => {
+        this.#logger.info({ tap: name, holders }, 'a released tap is still held');
+        this.emit('quarantined', { name, holders });
+      },
+    });
     this.#adopter = new Adopter(
       this.#kernel,
       settings,
@@ -128,7 +154,7 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
       misses: this.#misses,
       created: this.#builder.created,
       deleted: this.#graveyard.deleted,
-      recycled: this.#recycled,
+      recycled: this.#returns.recycled,
     };
   }
 
@@ -204,6 +230,7 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
       if (fallbackName !== undefined) validateLinkName(fallbackName);
       this.#refuseClosed();
       if (signal?.aborted) throw abortError(signal);
+      if (options.label !== undefined) return this.#acquireLabelled(fallbackName, options.label, signal);
       if (!this.#inventory.contended) {
         const lease = this.#inventory.take(this);
         if (lease) {
@@ -228,8 +255,42 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
     this.#refuseClosed();
     this.#misses += 1;
     const created = this.#track(this.#createOne(fallbackName, signal));
-    const tap = await abortable(created, signal, (late) => void this.#track(this.#retire(late)));
+    const tap = await abortable(created, signal, (late) => void this.#track(this.#returns.retire(late)));
     return this.#inventory.lend(tap, 'created', this);
+  }
+
+  /** A TAP that somebody else took away meanwhile is passed over. */
+  async #acquireLabelled(
+    fallbackName: string | undefined,
+    label: string,
+    signal: AbortSignal | undefined,
+  ): Promise<TapLease> {
+    if (typeof (label as unknown) !== 'string') {
+      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'label must be a string');
+    }
+    const alias = this.#stamp(label);
+    for (;;) {
+      const lease = await this.#acquireInTurn(fallbackName, signal);
+      const tap = TapLease.tapOf(lease);
+      const labelling = this.#kernel.setLink(
+        tap.ifindex,
+        { alias },
+        { urgent: true, expect: { alias: tap.alias } },
+      );
+      try {
+        await this.#track(labelling);
+        tap.alias = alias;
+        tap.labelled = true;
+        return lease;
+      } catch (error) {
+        if (error instanceof TapPoolError && error.outcome === 'applied') tap.alias = alias;
+        await this.#track(this.#returns.retire(this.#inventory.endLease(lease)));
+        const gone =
+          error instanceof TapPoolError &&
+          (error.code === 'ERR_TAP_NOT_FOUND' || error.code === 'ERR_TAP_NOT_OWNED');
+        if (!gone || lease.source === 'created') throw error;
+      }
+    }
   }
 
   async #createOne(fallbackName: string | undefined, signal: AbortSignal | undefined): Promise<PooledTap> {
@@ -261,113 +322,62 @@ export class TapPool extends EventEmitter implements AsyncDisposable {
     if (name === '') return { status: 'nothing' };
     this.#refuseClosed();
     const { force = false } = options;
-    if (typeof tap !== 'string') return this.#track(this.#takeBack(this.#inventory.endLease(tap), force));
+    if (typeof tap !== 'string') return this.#takeBack(tap, force);
     validateLinkName(name);
-    const leased = this.#inventory.findLeased(name);
-    if (leased?.lease) return this.#track(this.#takeBack(this.#inventory.endLease(leased.lease), force));
-    return this.#track(this.#releaseStranger(name, force));
-  }
-
-  async #takeBack(tap: PooledTap, force: boolean): Promise<ReleaseResult> {
-    const { onRelease, prefix } = this.#settings;
-    const { name } = tap;
-    let reason: TapPoolError | undefined;
-    if (
-      !force &&
-      onRelease === 'recycle' &&
-      isTapPoolName(name, prefix) &&
-      (await this.#inventory.reservePlaces(1)) === 1
-    ) {
-      const result = await this.#recycle(tap);
-      const clean = !(result instanceof TapPoolError);
-      await this.#inventory.settle(1, clean ? [tap] : []);
-      if (clean) {
-        this.#recycled += 1;
-        return { status: 'recycled', name };
-      }
-      if (result.code === 'ERR_TAP_HELD') return this.#putInQuarantine(tap, result);
-      reason = result;
-      this.#logger.warn({ tap: name, error: result.message }, 'a released tap cannot be recycled');
-    }
-    const result = await this.#retire(tap, force);
-    if (!(result instanceof TapPoolError)) {
-      this.#refill();
-      return reason === undefined ? { status: 'retired', name } : { status: 'retired', name, reason };
-    }
-    if (result.code === 'ERR_TAP_HELD') return this.#putInQuarantine(tap, result);
-    throw result;
-  }
-
-  #putInQuarantine(tap: PooledTap, error: TapPoolError): ReleaseResult {
-    const holders = error.holders ?? [];
-    this.#logger.info({ tap: tap.name, holders }, 'a released tap is still held');
-    this.#quarantine.add(tap);
-    return { status: 'quarantined', name: tap.name, holders };
-  }
-
-  async #retryQuarantined(tap: PooledTap): Promise<boolean> {
-    if (this.#closed) return false;
-    const result = await this.#retire(tap);
-    if (result instanceof TapPoolError) return result.code !== 'ERR_TAP_HELD';
-    this.#refill();
-    return true;
-  }
-
-  async #recycle(tap: PooledTap): Promise<Result<true>> {
-    const { template } = this.#settings;
-    const { ifindex, name, alias, mac, bridge } = tap;
-    const master = this.#bridges.indexOf(bridge);
-    const spec: RecycleTarget['spec'] = {
-      ...template,
-      name,
-      alias,
-      mac,
-      ...(master === undefined ? {} : { master }),
-    };
-    const [result] = await this.#kernel.recycleTaps([{ ifindex, alias, spec }], { urgent: true });
-    return result as Result<true>;
-  }
-
-  /** Deletes a TAP that is in nobody's hands. */
-  async #retire(tap: PooledTap, force = false): Promise<Result<true>> {
-    const result = await this.#graveyard.bury(tap, { force });
-    if (!(result instanceof TapPoolError)) this.#bridges.left(tap.bridge);
-    return result;
-  }
-
-  /** A name that this pool has not leased. */
-  async #releaseStranger(name: string, force: boolean): Promise<ReleaseResult> {
+    const lease = this.#inventory.findLeased(name)?.lease;
+    if (lease) return this.#takeBack(lease, force);
     if (this.#inventory.findIdle(name)) {
       throw new TapPoolError('ERR_TAP_NOT_LEASED', `${name} is not leased: it is idle in the pool`, {
         tap: name,
       });
     }
-    const link = await this.#kernel.getLink({ name }, { urgent: true });
-    if (!link) throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no TAP ${name}`, { tap: name });
-    if (!force) {
-      const message = `${name} is not leased from this pool and does not bear its stamp; { force: true } deletes it all the same`;
-      throw new TapPoolError('ERR_TAP_NOT_OWNED', message, { tap: name });
-    }
-    const [result] = await this.#kernel.removeTaps([{ ifindex: link.ifindex, force }]);
-    if (result instanceof TapPoolError) throw result;
-    return { status: 'retired', name };
+    if (this.#quarantine.find(name)) return this.#releaseQuarantined(name, force);
+    return this.#track(this.#returns.releaseStranger(name, force));
+  }
+
+  #takeBack(lease: TapLease, force: boolean): Promise<ReleaseResult> {
+    return this.#track(this.#returns.takeBack(this.#inventory.endLease(lease), force));
+  }
+
+  #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {
+    const tap = force ? this.#quarantine.remove(name) : undefined;
+    if (tap) return this.#track(this.#returns.takeBack(tap, force));
+    const message = `${name} was released already, and is quarantined while a process holds it; { force: true } deletes it`;
+    throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: name });
+  }
+
+  /**
+   * Deletes the TAPs that dead instances of this prefix left and that nobody holds. A VM that is stopped and is to
+   * start again on its TAP counts as nobody: call `initialize` with the TAPs in use first, which makes them this
+   * pool's own.
+   *
+   * Rejects with `ERR_TAP_INVALID_OPTION`, `ERR_TAP_CLOSED`, and what reading the links rejects with.
+   */
+  async sweep(options: SweepOptions = {}): Promise<SweepResult> {
+    this.#refuseClosed();
+    return this.#track(sweep(this.#kernel, this.#instance, this.#settings.prefix, options));
   }
 
   /**
    * Refuses new work at once, stops refills, waits for what is in flight, and deletes the idle TAPs. Leased ones are
-   * left alone, and so are those that a process holds. Every call returns the same promise.
+   * left alone, and so are those that a process holds. Every call returns the promise of the first.
    */
-  close(): Promise<void> {
-    this.#closed ??= this.#close();
+  close(options: CloseOptions = {}): Promise<void> {
+    const { idle = 'delete' }: { idle?: unknown } = options;
+    if (idle !== 'delete' && idle !== 'keep') {
+      return Promise.reject(new TapPoolError('ERR_TAP_INVALID_OPTION', "idle must be 'delete' or 'keep'"));
+    }
+    this.#closed ??= this.#close(idle === 'keep');
     return this.#closed;
   }
 
-  async #close(): Promise<void> {
+  async #close(keep: boolean): Promise<void> {
     this.#fill.stop();
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
     const quarantined = this.#quarantine.clear();
-    const taps = [...(await this.#inventory.drain()), ...quarantined];
-    const results = await Promise.all(taps.map((tap) => this.#retire(tap)));
+    const idle = await this.#inventory.drain();
+    const taps = [...(keep ? [] : idle), ...quarantined];
+    const results = await Promise.all(taps.map((tap) => this.#returns.retire(tap)));
     if (!this.#settings.kernel) await this.#kernel.close();
     for (const [i, result] of results.entries()) {
       if (!(result instanceof TapPoolError)) continue;
@@ -416,39 +426,3 @@ const debugLogger: TapPoolLogger = {
   warn: (fields, message) => debug('%s %o', message, fields),
   error: (fields, message) => debug('%s %o', message, fields),
 };
-
-function signalOf(options: { readonly signal?: AbortSignal }): AbortSignal | undefined {
-  const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'signal must be an AbortSignal');
-  }
-  return signal;
-}
-
-/** Rejects at once when the signal fires; what `promise` brings afterwards goes to `late`. */
-function abortable<T>(
-  promise: Promise<T>,
-  signal: AbortSignal | undefined,
-  late: (value: T) => void,
-): Promise<T> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    let aborted = false;
-    const onAbort = () => {
-      aborted = true;
-      reject(abortError(signal));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(
-      (value) => {
-        signal.removeEventListener('abort', onAbort);
-        if (aborted) late(value);
-        else resolve(value);
-      },
-      (error: unknown) => {
-        signal.removeEventListener('abort', onAbort);
-        reject(error);
-      },
-    );
-  });
-}

@@ -1,44 +1,88 @@
 /** TAPs that were released while a process still held them: tried again, less and less often, until they are free. */
+import { TapPoolError } from '../errors.js';
 import type { PooledTap } from './inventory.js';
 
 const FIRST_DELAY_MILLIS = 2;
 const LONGEST_DELAY_MILLIS = 1000;
 
-export class Quarantine {
-  readonly #taps = new Map<PooledTap, NodeJS.Timeout>();
-  readonly #retry: (tap: PooledTap) => Promise<boolean>;
+export interface QuarantineHooks {
+  /** Tries to take care of the TAP; `ERR_TAP_HELD` where it is still held. */
+  readonly retry: (tap: PooledTap) => Promise<TapPoolError | undefined>;
+  readonly onFreed: (tap: PooledTap, quarantinedMillis: number) => void;
+  readonly onTimeout: (tap: PooledTap, holders: readonly number[], quarantinedMillis: number) => void;
+}
 
-  /** @param retry whether the TAP is free and was taken care of */
-  constructor(retry: (tap: PooledTap) => Promise<boolean>) {
-    this.#retry = retry;
+interface Inmate {
+  readonly tap: PooledTap;
+  readonly since: number;
+  delay: number;
+  timer: NodeJS.Timeout | undefined;
+  overdue: boolean;
+}
+
+export class Quarantine {
+  readonly #hooks: QuarantineHooks;
+  readonly #timeoutMillis: number;
+  readonly #inmates = new Map<string, Inmate>();
+
+  constructor(hooks: QuarantineHooks, timeoutMillis: number) {
+    this.#hooks = hooks;
+    this.#timeoutMillis = timeoutMillis;
   }
 
   get size(): number {
-    return this.#taps.size;
+    return this.#inmates.size;
   }
 
   add(tap: PooledTap): void {
-    this.#schedule(tap, FIRST_DELAY_MILLIS);
+    const inmate = {
+      tap,
+      since: performance.now(),
+      delay: FIRST_DELAY_MILLIS,
+      timer: undefined,
+      overdue: false,
+    };
+    this.#inmates.set(tap.name, inmate);
+    this.#schedule(inmate);
   }
 
-  #schedule(tap: PooledTap, delay: number): void {
-    const timer = setTimeout(() => void this.#try(tap, delay), delay);
-    timer.unref();
-    this.#taps.set(tap, timer);
+  find(name: string): PooledTap | undefined {
+    return this.#inmates.get(name)?.tap;
   }
 
-  async #try(tap: PooledTap, delay: number): Promise<void> {
-    const free = await this.#retry(tap);
-    if (!this.#taps.has(tap)) return;
-    if (free) this.#taps.delete(tap);
-    else this.#schedule(tap, Math.min(2 * delay, LONGEST_DELAY_MILLIS));
+  /** Takes a TAP out, for whoever asked by force. */
+  remove(name: string): PooledTap | undefined {
+    const inmate = this.#inmates.get(name);
+    clearTimeout(inmate?.timer);
+    this.#inmates.delete(name);
+    return inmate?.tap;
   }
 
   /** Gives up all of them: they stay in the kernel with their stamp. */
   clear(): PooledTap[] {
-    const taps = [...this.#taps.keys()];
-    for (const timer of this.#taps.values()) clearTimeout(timer);
-    this.#taps.clear();
-    return taps;
+    return [...this.#inmates.keys()].flatMap((name) => this.remove(name) ?? []);
+  }
+
+  /** A timer that keeps no process alive. */
+  #schedule(inmate: Inmate): void {
+    inmate.timer = setTimeout(() => void this.#try(inmate), inmate.delay).unref();
+  }
+
+  async #try(inmate: Inmate): Promise<void> {
+    const { tap } = inmate;
+    const error = await this.#hooks.retry(tap);
+    if (this.#inmates.get(tap.name) !== inmate) return;
+    const quarantinedMillis = performance.now() - inmate.since;
+    if (error?.code !== 'ERR_TAP_HELD') {
+      this.#inmates.delete(tap.name);
+      this.#hooks.onFreed(tap, quarantinedMillis);
+      return;
+    }
+    if (quarantinedMillis >= this.#timeoutMillis && !inmate.overdue) {
+      inmate.overdue = true;
+      this.#hooks.onTimeout(tap, error.holders ?? [], quarantinedMillis);
+    }
+    inmate.delay = Math.min(2 * inmate.delay, LONGEST_DELAY_MILLIS);
+    this.#schedule(inmate);
   }
 }

@@ -1,4 +1,4 @@
-/** What becomes of a TAP that comes back: recycled, retired, or quarantined while somebody still holds it. */
+/** What `release` takes and tells. */
 import type { TapPoolError } from '../errors.js';
 
 export interface ReleaseOptions {

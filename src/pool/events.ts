@@ -1,0 +1,17 @@
+/** What a pool tells those who listen. Names as everywhere: TAPs are told by their interface name. */
+export interface TapPoolEvents {
+  /** A released TAP is still held by a process; it is tried again until it is free. */
+  quarantined: [{ readonly name: string; readonly holders: readonly number[] }];
+  /** A quarantined TAP was let go of, and was recycled or deleted. */
+  freed: [{ readonly name: string; readonly quarantinedMillis: number }];
+  /** A quarantined TAP is held for longer than `quarantineTimeoutMillis`. It is tried on, less and less often. */
+  quarantineTimeout: [
+    { readonly name: string; readonly holders: readonly number[]; readonly quarantinedMillis: number },
+  ];
+  /** Somebody else changed, held or deleted an idle TAP: it was taken out before anyone got it, and is replaced. */
+  drift: [{ readonly name: string; readonly why: string }];
+  /** Somebody else deleted a TAP that is leased; releasing it succeeds. */
+  lost: [{ readonly name: string }];
+  /** Notifications of the kernel were lost, so all idle TAPs were read again. */
+  resync: [];
+}
