@@ -181,6 +181,9 @@ export const lifetime: Chapter = (host) => {
       for (const result of await kernel.removeTaps([{ ifindex }, { ifindex }])) assertFailed(result, closed);
       for (const result of await kernel.recycleTaps([{ ifindex, alias: 'a', spec: { ...TARGET, name } }]))
         assertFailed(result, closed);
+      const multi = { ...TARGET, name, multiQueue: true };
+      const [result] = await kernel.recycleTaps([{ ifindex, alias: 'a', spec: multi }]);
+      assertFailed(result, closed);
       const calls: (() => Promise<unknown>)[] = [
         () => kernel.check(),
         () => kernel.getLink({ ifindex }),

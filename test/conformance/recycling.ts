@@ -142,6 +142,17 @@ export const recycling: Chapter = (host) => {
       });
     }
 
+    test('of a TAP that is held and bears another stamp, the stamp is told', async () => {
+      const { kernel, hold } = host();
+      for (const spec of [{}, { multiQueue: true }]) {
+        const target = await stamped(spec);
+        await using holder = await hold(target.spec.name, spec);
+        const [result] = await kernel.recycleTaps([{ ...target, alias: 'theirs' }]);
+        assertFailed(result, { code: 'ERR_TAP_NOT_OWNED', tap: target.spec.name });
+        await holder.release();
+      }
+    });
+
     test('what bears another stamp or is no TAP is left alone; what is gone is not found', async () => {
       const { kernel } = host();
       const foreign = await stamped({ alias: 'theirs' });

@@ -20,7 +20,7 @@ import type { Link, OperationOptions, RecycleTarget, Result, TapSpec } from '../
 import { validateRecycleTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
 import { createProgram } from './create.js';
-import { firstFailure, notOwned, refusal, toError, type Run } from './failure.js';
+import { asValue, firstFailure, notOwned, refusal, toError, type Run } from './failure.js';
 import {
   addressRows,
   differences,
@@ -71,11 +71,14 @@ export class Recycler {
   }
 
   /** Attaching to a multi-queue TAP adds a queue and proves nothing; the kernel tells how many there are. */
-  async #heldQueues({ ifindex, spec }: RecycleTarget): Promise<TapPoolError | undefined> {
+  async #heldQueues({ ifindex, alias, spec }: RecycleTarget): Promise<TapPoolError | undefined> {
     if (!spec.multiQueue) return undefined;
-    const link = await this.#reader.one(getLink({ ifindex }), { urgent: true });
-    const queues = (link?.tun?.queues ?? 0) + (link?.tun?.disabledQueues ?? 0);
-    return link && queues > 0 ? heldError(link.name) : undefined;
+    const link = await this.#reader.one(getLink({ ifindex }), { urgent: true }).catch(asValue);
+    if (link instanceof TapPoolError) return link;
+    // Of what is gone or somebody else's, the program tells.
+    if (link?.alias !== alias) return undefined;
+    const queues = (link.tun?.queues ?? 0) + (link.tun?.disabledQueues ?? 0);
+    return queues > 0 ? heldError(link.name) : undefined;
   }
 
   async #pass(
