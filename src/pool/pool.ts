@@ -19,7 +19,7 @@ import { Quarantine } from './quarantine.js';
 import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
-import { formatStamp, newInstance, now, type Instance } from './stamp.js';
+import { ABANDONED, formatStamp, newInstance, now, type Instance } from './stamp.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
 export interface AcquireOptions {
@@ -376,12 +376,25 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
     const quarantined = this.#quarantine.clear();
     const idle = await this.#inventory.drain();
+    if (keep) await this.#abandon(idle);
     const taps = [...(keep ? [] : idle), ...quarantined];
     const results = await Promise.all(taps.map((tap) => this.#returns.retire(tap)));
     if (!this.#settings.kernel) await this.#kernel.close();
     for (const [i, result] of results.entries()) {
       if (!(result instanceof TapPoolError)) continue;
       this.#logger.warn({ tap: taps[i]?.name, error: result.message }, 'a tap is left behind at close');
+    }
+  }
+
+  /** Re-stamps the TAPs, so that a pool can adopt them even while this process lives. */
+  async #abandon(taps: readonly PooledTap[]): Promise<void> {
+    const alias = formatStamp({ ...this.#instance, ...ABANDONED, at: now(), prefix: this.#settings.prefix });
+    const changes = taps.map((tap) =>
+      this.#kernel.setLink(tap.ifindex, { alias }, { expect: { alias: tap.alias } }),
+    );
+    for (const [i, { status }] of (await Promise.allSettled(changes)).entries()) {
+      if (status === 'rejected')
+        this.#logger.warn({ tap: taps[i]?.name }, 'an idle tap was taken away before close');
     }
   }
 

@@ -5,7 +5,7 @@
  *
  * `boot`, `pidns`, `pid` and `start` (field 22 of /proc/PID/stat, clock ticks after boot) name one process for ever,
  * `pool` one pool in it; `at` is when it was stamped, in seconds after boot, so that no clock that jumps matters.
- * `prefix` and `label` are percent-encoded. At most 255 bytes, the kernel's limit of an alias.
+ * `pid=0` says that the pool gave the TAP up. `prefix` and `label` are percent-encoded. At most 255 bytes, the kernel's limit of an alias.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
@@ -34,6 +34,9 @@ export interface Stamp extends Instance {
   readonly prefix: string;
   readonly label?: string;
 }
+
+/** Of an instance that gave its TAPs up, for the next pool to adopt: no process has the id 0. */
+export const ABANDONED = { pid: 0, start: '0' } as const;
 
 /** A new instance of this process. */
 export function newInstance(): Instance {
@@ -109,7 +112,7 @@ export function sameInstance(a: Instance, b: Instance): boolean {
  * here, so it counts as living; of another boot, none does.
  */
 export function isAlive(instance: Instance, observer: Instance): boolean {
-  if (instance.boot !== observer.boot) return false;
+  if (instance.boot !== observer.boot || instance.pid === ABANDONED.pid) return false;
   if (instance.pidns !== observer.pidns) return true;
   return startTime(instance.pid) === instance.start;
 }
