@@ -94,7 +94,7 @@ describe('adoption', () => {
       if (link.name === used)
         assert.deepEqual({ ...link, alias: was.alias, carrier: was.carrier, flags: was.flags }, was);
       // The label stays with the lease.
-      assert.equal((link.alias ?? '').includes(";label=vm"), leased.includes(link.name));
+      assert.equal((link.alias ?? '').includes(';label=vm'), leased.includes(link.name));
     }
     assert.equal((await pool.release(used)).status, 'quarantined');
     await vmm.stop();
