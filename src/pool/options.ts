@@ -158,7 +158,7 @@ export function parseOptions(options: TapPoolOptions): Settings {
       throw invalid(`${JSON.stringify(key)} is not an option; the options are: ${[...KEYS].join(', ')}`);
   }
   const { size, netns, quarantineTimeoutMillis = 60_000, kernel, logger } = options;
-  const onRelease: unknown = options.onRelease ?? 'recycle';
+  const { onRelease = 'recycle' } = options;
   const prefix = parsePrefix(options.prefix);
   const capacity = nameCapacity(prefix);
   if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
@@ -166,7 +166,7 @@ export function parseOptions(options: TapPoolOptions): Settings {
   }
   if (size > capacity)
     throw invalid(`size is ${size}, but ${JSON.stringify(prefix)} leaves room for ${capacity} names only`);
-  if (onRelease !== 'recycle' && onRelease !== 'replace') {
+  if (!['recycle', 'replace'].includes(onRelease)) {
     throw invalid(`onRelease must be 'recycle' or 'replace', not ${show(onRelease)}`);
   }
   if (!Number.isFinite(quarantineTimeoutMillis) || quarantineTimeoutMillis < 0) {
@@ -181,11 +181,11 @@ export function parseOptions(options: TapPoolOptions): Settings {
     throw invalid('netns and kernel exclude each other: give the namespace to the kernel');
   }
   for (const method of ['createTaps', 'removeTaps', 'close'] as const) {
-    if (kernel !== undefined && typeof kernel[method] !== 'function')
+    if (kernel !== undefined && typeof (kernel as Partial<TapKernel> | null)?.[method] !== 'function')
       throw invalid('kernel must be a TapKernel');
   }
   for (const level of ['debug', 'info', 'warn', 'error'] as const) {
-    if (logger !== undefined && typeof logger[level] !== 'function')
+    if (logger !== undefined && typeof (logger as Partial<TapPoolLogger> | null)?.[level] !== 'function')
       throw invalid(`logger must have a method ${level}`);
   }
   const bridges = parseBridges(options.bridge);
@@ -225,7 +225,8 @@ function parseBridges(bridge: string | readonly string[] | undefined): readonly 
 }
 
 function parseTemplate(options: TapPoolOptions, bridged: boolean): Settings['template'] {
-  const template: Settings['template'] = { owner: options.owner ?? defaultOwner() };
+  const { owner = defaultOwner() } = options;
+  const template: Settings['template'] = { owner };
   for (const key of TEMPLATE_KEYS) {
     if (options[key] !== undefined) Object.assign(template, { [key]: options[key] });
   }
@@ -235,7 +236,7 @@ function parseTemplate(options: TapPoolOptions, bridged: boolean): Settings['tem
     Object.assign(template, { port: Object.fromEntries(flags.map((flag) => [flag, options[flag]])) });
   }
   validateTapSpec({ ...template, name: 'tap0', ...(bridged ? { master: 1 } : {}) });
-  return template;
+  return { ...template, owner: { ...template.owner } };
 }
 
 function defaultOwner(): TapOwner {
