@@ -1,13 +1,16 @@
 import { randomInt } from 'node:crypto';
 import { TapPoolError } from '../../errors.js';
-import { dumpLinks } from '../../rtnetlink/index.js';
+import { dumpLinks, errnoName } from '../../rtnetlink/index.js';
 import type { Link, OperationOptions, RemoveTarget, Result } from '../kernel.js';
 import { validateRemoveTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
-import { asValue, describe, notOwned, refusal, toError, type Run } from './failure.js';
+import { asValue, describe, notOwned, refusal, toError, type Failure, type Run } from './failure.js';
 import { heldError } from './holders.js';
 import { linksOf, type LinkReader } from './read.js';
 import { REMOVE_BATCH, removeProgram, type RemoveMember } from './remove.js';
+
+/** With its place among the targets. */
+type Member = RemoveMember & { readonly at: number };
 
 /** Checks, proves free and deletes TAPs in batches, on the reap lane. */
 export class Remover {
@@ -35,7 +38,7 @@ export class Remover {
     const valid = [...targets.keys()].filter((at) => results[at] === undefined);
     const indexes = valid.map((at) => (targets[at] as RemoveTarget).ifindex);
     const links = await this.#reader.byIndex(indexes).catch(asValue);
-    const members: (RemoveMember & { at: number })[] = [];
+    const members: Member[] = [];
     for (const [n, at] of valid.entries()) {
       const target = targets[at] as RemoveTarget;
       const link = links instanceof TapPoolError ? links : links[n];
@@ -48,7 +51,7 @@ export class Remover {
   }
 
   async #delete(
-    members: readonly (RemoveMember & { at: number })[],
+    members: readonly Member[],
     results: (Result<true> | undefined)[],
     options: OperationOptions,
   ): Promise<void> {
@@ -57,50 +60,53 @@ export class Remover {
       for (const { at } of members) results[at] = group;
       return;
     }
-    const { program, attachSteps, readStep } = removeProgram(members, group);
+    const { program, slotOf, readStep } = removeProgram(members, group);
     const [answer] = await this.#run('reap', [program], 'deleting TAPs', options);
-    if (answer instanceof TapPoolError) {
-      for (const { at } of members) results[at] = answer;
-      return;
-    }
-    const reports = new Map((answer as ProgramResult).map((report) => [report.step, report]));
-    const output = reports.get(readStep)?.output;
-    const left = output ? linksOf(output, members.length) : [];
-    const stubborn: (typeof members)[number][] = [];
+    const reports = answer instanceof TapPoolError ? [] : (answer as ProgramResult);
+    const left = answer instanceof TapPoolError ? answer : await this.#readBack(members, reports, readStep);
+    const stubborn: Member[] = [];
     for (const [n, member] of members.entries()) {
-      if (left[n] === undefined) {
-        results[member.at] = true;
-        continue;
-      }
-      const attach = attachSteps[n];
-      const report = attach === undefined ? undefined : (reports.get(attach) ?? reports.get(attach - 1));
-      if (!report || report.errno === 0) {
-        stubborn.push(member);
-        continue;
-      }
-      const failure = describe(program, report);
       const what = `deleting the TAP ${member.link.name}`;
-      if (failure.errno === 'EBUSY') results[member.at] = await heldError(member.link.name);
-      else results[member.at] = toError(failure, what, member.link.name);
+      const report = reports.find(({ step, errno }) => errno !== 0 && program[step]?.slot === slotOf(n));
+      if (left instanceof TapPoolError) results[member.at] = left;
+      else if (left[n] === undefined) results[member.at] = true;
+      else if (!report) stubborn.push(member);
+      else results[member.at] = await this.#refused(member, left[n], describe(program, report), what);
     }
     if (stubborn.length === 0) return;
+    // What is still in the group is not to go with the next batch.
+    this.#group = undefined;
     if (members.length > 1) {
       // One member that cannot be deleted keeps the kernel from deleting any of its group: one by one, then.
       for (const member of stubborn) await this.#delete([member], results, options);
       return;
     }
-    const [member] = stubborn as [RemoveMember & { at: number }];
-    const report = (answer as ProgramResult).find(({ errno }) => errno !== 0);
-    const what = `deleting the TAP ${member.link.name}`;
-    results[member.at] = report
-      ? toError(describe(program, report), what, member.link.name)
-      : new TapPoolError(
-          'ERR_TAP_KERNEL',
-          `${what}: the kernel reported success, but the TAP is still there`,
-          {
-            tap: member.link.name,
-          },
-        );
+    for (const { at, link } of stubborn) {
+      const message = `deleting the TAP ${link.name}: the kernel reported success, but it is still there`;
+      results[at] = new TapPoolError('ERR_TAP_KERNEL', message, { tap: link.name });
+    }
+  }
+
+  /** The members that are still there, in their places. */
+  async #readBack(
+    members: readonly Member[],
+    reports: ProgramResult,
+    readStep: number,
+  ): Promise<Result<(Link | undefined)[]>> {
+    const report = reports.find(({ step }) => step === readStep);
+    // ENODEV is what the reading of a link that is gone answers.
+    if (report && (report.errno === 0 || errnoName(report.errno) === 'ENODEV'))
+      return linksOf(report.output, members.length);
+    return this.#reader.byIndex(members.map(({ link }) => link.ifindex)).catch(asValue);
+  }
+
+  async #refused({ link }: Member, now: Link, failure: Failure, what: string): Promise<TapPoolError> {
+    if (failure.step.op !== 'expect') {
+      return failure.errno === 'EBUSY' ? heldError(link.name) : toError(failure, what, link.name);
+    }
+    if (now.alias !== link.alias) return notOwned(now);
+    const message = `${what}: somebody has just renamed it to ${now.name}`;
+    return new TapPoolError('ERR_TAP_NOT_OWNED', message, { tap: link.name });
   }
 
   /** A group that no link of the namespace is in. */
