@@ -1,9 +1,19 @@
 /**
  * What can be attached to a link without being part of it: addresses (struct ifaddrmsg, linux/if_addr.h), forwarding
- * entries (struct ndmsg, linux/neighbour.h) and queueing disciplines (struct tcmsg, linux/rtnetlink.h).
+ * entries (struct ndmsg, linux/neighbour.h), queueing disciplines (struct tcmsg, linux/rtnetlink.h) and the VLANs of a
+ * bridge port (struct br_vlan_msg, linux/if_bridge.h).
  */
+import { AttributeWriter } from './attribute-writer.js';
 import { HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
-import { AF_BRIDGE, AF_UNSPEC, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST } from './constants.js';
+import {
+  AF_BRIDGE,
+  AF_UNSPEC,
+  NLM_F_ACK,
+  NLM_F_CREATE,
+  NLM_F_DUMP,
+  NLM_F_REPLACE,
+  NLM_F_REQUEST,
+} from './constants.js';
 import { encodeMessage, type NetlinkMessage } from './message.js';
 
 export const RTM_NEWADDR = 20;
@@ -15,6 +25,11 @@ export const RTM_GETNEIGH = 30;
 export const RTM_NEWQDISC = 36;
 export const RTM_DELQDISC = 37;
 export const RTM_GETQDISC = 38;
+export const RTM_NEWVLAN = 112;
+export const RTM_GETVLAN = 114;
+
+/** linux/if_bridge.h: bytes of struct br_vlan_msg, before the attributes. */
+export const BR_VLAN_MSG_LENGTH = 8;
 
 /** linux/neighbour.h: an entry of the device itself. */
 export const NTF_SELF = 0x02;
@@ -25,6 +40,9 @@ export const NDA_LLADDR = 2;
 export const TC_H_ROOT = 0xffff_ffff;
 /** linux/pkt_sched.h: that of `ingress` and `clsact`. */
 export const TC_H_INGRESS = 0xffff_fff1;
+
+/** linux/rtnetlink.h: an attribute with the kind of a queueing discipline. */
+const TCA_KIND = 1;
 
 const CHANGE = NLM_F_REQUEST | NLM_F_ACK;
 const DUMP = NLM_F_REQUEST | NLM_F_DUMP;
@@ -48,6 +66,17 @@ export function dumpForwarding(ifindex: number, order: ByteOrder = HOST_BYTE_ORD
   return encode(RTM_GETNEIGH, DUMP, payload, order);
 }
 
+/**
+ * Reads the VLANs of a bridge port; EOPNOTSUPP from a kernel without CONFIG_BRIDGE_VLAN_FILTERING or before 5.6.
+ * Equivalent to `bridge vlan show dev NAME`.
+ */
+export function dumpVlans(ifindex: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  const payload = new Uint8Array(BR_VLAN_MSG_LENGTH);
+  payload[0] = AF_BRIDGE;
+  viewOf(payload).setUint32(4, ifindex, order === 'LE');
+  return encode(RTM_GETVLAN, DUMP, payload, order);
+}
+
 /** Deletes what a row of a dump describes: RTM_NEWADDR becomes RTM_DELADDR, RTM_NEWNEIGH becomes RTM_DELNEIGH. */
 export function deleteRow(row: NetlinkMessage, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
   return encode(row.type + 1, CHANGE, row.payload, order);
@@ -61,6 +90,19 @@ export function getQdisc(ifindex: number, parent: number, order: ByteOrder = HOS
 /** Deletes one queueing discipline. Equivalent to `tc qdisc del dev NAME root` or `… clsact`. */
 export function deleteQdisc(ifindex: number, parent: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
   return encode(RTM_DELQDISC, CHANGE, tcmsg(ifindex, parent, order), order);
+}
+
+/** Puts a plain queue in the place of the root queueing discipline. Equivalent to `tc qdisc replace dev NAME root handle 1: pfifo`. */
+export function replaceRootQdisc(ifindex: number, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  const writer = new AttributeWriter(order);
+  writer.string(TCA_KIND, 'pfifo');
+  const header = tcmsg(ifindex, TC_H_ROOT, order);
+  viewOf(header).setUint32(8, 0x1_0000, order === 'LE');
+  const kind = writer.finish();
+  const payload = new Uint8Array(header.length + kind.length);
+  payload.set(header);
+  payload.set(kind, header.length);
+  return encode(RTM_NEWQDISC, CHANGE | NLM_F_CREATE | NLM_F_REPLACE, payload, order);
 }
 
 function tcmsg(ifindex: number, parent: number, order: ByteOrder): Uint8Array {

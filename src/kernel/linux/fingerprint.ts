@@ -5,6 +5,7 @@
 import {
   AF_INET6,
   AttributeReader,
+  BR_VLAN_MSG_LENGTH,
   decodeLinkMessage,
   decodeMessages,
   IFF_LOWER_UP,
@@ -19,6 +20,8 @@ import {
   IFLA_IFNAME,
   IFLA_INET6_CACHEINFO,
   IFLA_INET6_FLAGS,
+  IFLA_INFO_SLAVE_DATA,
+  IFLA_INFO_SLAVE_KIND,
   IFLA_LINKINFO,
   IFLA_OPERSTATE,
   IFLA_STATS,
@@ -28,6 +31,7 @@ import {
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWNEIGH,
+  RTM_NEWVLAN,
   formatMac,
   HOST_BYTE_ORDER,
   viewOf,
@@ -37,17 +41,23 @@ import {
 /** By attribute, as hexadecimal bytes. */
 export type Fingerprint = ReadonlyMap<string, string>;
 
-/** Who it is, what it counts, and what others do to it; IFLA_LINKINFO is compared by its meaning elsewhere. */
+/** Who it is, what it counts, and what others do to it. */
 const IDENTITY = new Set([
-  ...[IFLA_IFNAME, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_LINKINFO, IFLA_STATS, IFLA_STATS64],
+  ...[IFLA_IFNAME, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_STATS, IFLA_STATS64],
   ...[IFLA_OPERSTATE, IFLA_CARRIER, IFLA_CARRIER_CHANGES, IFLA_CARRIER_UP_COUNT, IFLA_CARRIER_DOWN_COUNT],
 ]);
 const VOLATILE_FLAGS = IFF_RUNNING | IFF_LOWER_UP;
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
-/** Of the reply to an RTM_GETLINK. */
-export function fingerprint(reply: NetlinkMessage): Fingerprint {
+/**
+ * Of a bridge port, what follows from where it stands and what goes on around it (linux/if_link.h): IFLA_BRPORT_STATE,
+ * and from IFLA_BRPORT_ROOT_ID to IFLA_BRPORT_FLUSH identifiers and timers.
+ */
+const isVolatileOfPort = (type: number) => type === 1 || (type >= 13 && type <= 24);
+
+/** Of the reply to an RTM_GETLINK, and for a bridge port the replies to an RTM_GETVLAN. */
+export function fingerprint(reply: NetlinkMessage, vlans: Uint8Array = new Uint8Array()): Fingerprint {
   const link = decodeLinkMessage(reply.payload);
   const print = new Map<string, string>();
   print.set('type', String(link.type));
@@ -55,9 +65,26 @@ export function fingerprint(reply: NetlinkMessage): Fingerprint {
   for (const { type, value } of link.attributes) {
     if (IDENTITY.has(type)) continue;
     if (type === IFLA_AF_SPEC) addressFamilies(value, print);
+    else if (type === IFLA_LINKINFO) portInfo(value, print);
     else print.set(String(type), hex(value));
   }
+  const rows = decodeMessages(vlans).filter(({ type }) => type === RTM_NEWVLAN);
+  // Without their header, in which the index stands.
+  if (rows.length > 0)
+    print.set('vlans', rows.map(({ payload }) => hex(payload.subarray(BR_VLAN_MSG_LENGTH))).join());
   return print;
+}
+
+/** IFLA_LINKINFO: what it is to its master; what it is itself is compared by its meaning elsewhere. */
+function portInfo(value: Uint8Array, print: Map<string, string>): void {
+  for (const info = new AttributeReader(value); info.next();) {
+    if (info.type === IFLA_INFO_SLAVE_KIND) print.set(`${IFLA_LINKINFO}.${info.type}`, info.string());
+    if (info.type !== IFLA_INFO_SLAVE_DATA) continue;
+    for (const port = info.children(); port.next();) {
+      if (isVolatileOfPort(port.type)) continue;
+      print.set(`${IFLA_LINKINFO}.${info.type}.${port.type}`, hex(port.value));
+    }
+  }
 }
 
 /** IFLA_AF_SPEC: a nested attribute per family, with its sysctls; of IPv6 also what changes by itself. */
@@ -81,12 +108,19 @@ export function linkReply(replies: Uint8Array): NetlinkMessage | undefined {
   return decodeMessages(replies).find(({ type }) => type === RTM_NEWLINK);
 }
 
-/** The addresses of the link; a fresh TAP without IPv6 has none. */
-export function addressRows(replies: Uint8Array, ifindex: number): NetlinkMessage[] {
-  return decodeMessages(replies).filter(
-    ({ type, payload }) => type === RTM_NEWADDR && payload.length >= 8 && u32(payload, 4) === ifindex,
-  );
+/**
+ * Addresses that a fresh TAP does not have. With IPv6 it may have a link-local one, which the kernel makes; one that
+ * somebody else made did not survive the link going down.
+ */
+export function addressRows(replies: Uint8Array, ifindex: number, ipv6 = false): NetlinkMessage[] {
+  return decodeMessages(replies).filter(({ type, payload }) => {
+    if (type !== RTM_NEWADDR || payload.length < 8 || u32(payload, 4) !== ifindex) return false;
+    return !(ipv6 && payload[0] === AF_INET6 && payload[3] === RT_SCOPE_LINK);
+  });
 }
+
+/** linux/rtnetlink.h. */
+const RT_SCOPE_LINK = 253;
 
 /**
  * Forwarding entries that a fresh TAP does not have. It has one of the bridge with its own address, and of its own
@@ -102,8 +136,9 @@ export function forwardingRows(
     const address = linkLayerAddress(payload);
     // Rows of the bridge come without a flag (net/bridge/br_fdb.c, fdb_fill_info).
     if (((payload[10] ?? 0) & NTF_SELF) === 0) return address !== mac;
-    // With IPv6 it also has the groups of its own addresses.
-    return !KERNEL_GROUPS.has(address) && !(ipv6 && address.startsWith('33:33:'));
+    if (KERNEL_GROUPS.has(address)) return false;
+    // With IPv6 also those of its own link-local address, which ends as its MAC does, and of the subnet's routers.
+    return !ipv6 || (address !== `33:33:ff${mac.slice(8)}` && address !== '33:33:ff:00:00:00');
   });
 }
 

@@ -32,18 +32,26 @@ import {
 import { heldError } from './holders.js';
 import { applied } from './outcome.js';
 import type { LinkReader } from './read.js';
-import { sampleProgram, scrubProgram, type Residue, type ScrubProgram } from './scrub.js';
+import { readingSteps, sampleProgram, scrubProgram, type Residue, type ScrubProgram } from './scrub.js';
 
 /** What a pass brought: an error that stands, or what is still there (nothing: the TAP is clean). */
 type Verdict =
   { readonly error: TapPoolError } | { readonly why: string | undefined; readonly residue: Residue };
+
+interface Sample {
+  /** The last call of `recycle` before it was taken. */
+  readonly call: number;
+  readonly print: Promise<Fingerprint | TapPoolError>;
+}
 
 export class Recycler {
   readonly #run: Run;
   readonly #reader: LinkReader;
   readonly #nextIfindex: () => number;
   /** Of a fresh TAP, by description. */
-  readonly #samples = new Map<string, Promise<Fingerprint | TapPoolError>>();
+  readonly #samples = new Map<string, Sample>();
+  /** Numbers the calls of `recycle`. */
+  #call = 0;
 
   constructor(run: Run, reader: LinkReader, nextIfindex: () => number) {
     this.#run = run;
@@ -55,9 +63,7 @@ export class Recycler {
   async learn(spec: TapSpec, ifindex: number): Promise<void> {
     const key = description(spec);
     if (this.#samples.has(key)) return;
-    const reading = this.#readFingerprint(ifindex);
-    this.#samples.set(key, reading);
-    if ((await reading) instanceof TapPoolError) this.#samples.delete(key);
+    await this.#keep(key, this.#readFingerprint(ifindex));
   }
 
   async recycle(targets: readonly RecycleTarget[], options: OperationOptions): Promise<Result<true>[]> {
@@ -66,7 +72,7 @@ export class Recycler {
     );
     for (const i of targets.keys()) results[i] ??= await this.#heldQueues(targets[i] as RecycleTarget);
     const members = [...targets.keys()].filter((i) => results[i] === undefined);
-    await this.#pass(targets, members, new Map(), results, options);
+    await this.#pass(targets, members, new Map(), results, options, ++this.#call);
     return results as Result<true>[];
   }
 
@@ -87,6 +93,7 @@ export class Recycler {
     residues: ReadonlyMap<number, Residue>,
     results: (Result<true> | undefined)[],
     options: OperationOptions,
+    call: number,
   ): Promise<void> {
     const again = new Map<number, Residue>();
     const scrubs = members.map((i) => scrubProgram(targets[i] as RecycleTarget, residues.get(i)));
@@ -98,6 +105,8 @@ export class Recycler {
         target,
         scrubs[n] as ScrubProgram,
         answers[n] as Result<ProgramResult>,
+        call,
+        residues.has(i),
       );
       if ('error' in verdict) results[i] = verdict.error;
       else if (verdict.why === undefined) results[i] = true;
@@ -107,17 +116,24 @@ export class Recycler {
     if (again.size === 0) return;
     // The first pass has put the new stamp on them.
     const stamped = targets.map((target) => ({ ...target, alias: target.spec.alias }));
-    await this.#pass(stamped, [...again.keys()], again, results, options);
+    await this.#pass(stamped, [...again.keys()], again, results, options, call);
   }
 
-  async #judge(target: RecycleTarget, scrub: ScrubProgram, answer: Result<ProgramResult>): Promise<Verdict> {
+  async #judge(
+    target: RecycleTarget,
+    scrub: ScrubProgram,
+    answer: Result<ProgramResult>,
+    call: number,
+    last: boolean,
+  ): Promise<Verdict> {
     const { spec, alias } = target;
+    const { program, readings } = scrub;
     if (answer instanceof TapPoolError) return { error: answer };
-    const output = (step: number) =>
+    const output = (step: number | undefined) =>
       answer.find((report) => report.step === step)?.output ?? new Uint8Array();
-    const failed = answer.find(({ errno, step }) => errno !== 0 && scrub.program[step]?.slot === 0);
-    if (failed) {
-      const failure = firstFailure(scrub.program, [failed]) as NonNullable<ReturnType<typeof firstFailure>>;
+    const failed = answer.find(({ errno, step }) => errno !== 0 && program[step]?.slot === 0);
+    const failure = failed && firstFailure(program, [failed]);
+    if (failure && !(failed.step === scrub.bigEndian && failure.errno === 'EINVAL')) {
       const reply = linkReply(output(scrub.before));
       const link = reply && decodeLink(reply);
       if (failed.step === scrub.before && failure.errno === 'ENODEV') return { error: notFound(target) };
@@ -127,36 +143,57 @@ export class Recycler {
         return { error: unfit(spec, 'another process has just taken it over') };
       if (failed.step === scrub.claim && failure.errno === 'EBUSY')
         return { error: await heldError(spec.name) };
+      if (failed.step === scrub.type) {
+        const why = 'another device is built upon it, or it belongs to one';
+        // The second pass takes it out of a bridge.
+        return last ? { error: unfit(spec, why) } : { why, residue: NO_RESIDUE };
+      }
       return { error: toError(failure, `recycling the TAP ${spec.name}`, spec.name, 'ERR_TAP_RESIDUE') };
     }
-    const reply = linkReply(output(scrub.readings.link));
+    const reply = linkReply(output(readings.link));
     if (!reply) return { error: unfit(spec, 'it is gone') };
-    const ingress = answer.some(({ step, errno }) => step === scrub.readings.ingress && errno === 0);
+    const ingress = answer.some(({ step, errno }) => step === readings.ingress && errno === 0);
     const rows = [
-      ...(spec.ipv6 ? [] : addressRows(output(scrub.readings.addresses), target.ifindex)),
-      ...forwardingRows(output(scrub.readings.forwarding), target.ifindex, spec),
+      ...addressRows(output(readings.addresses), target.ifindex, spec.ipv6),
+      ...forwardingRows(output(readings.forwarding), target.ifindex, spec),
     ];
-    const sample = await this.#sample(spec);
-    if (sample instanceof TapPoolError)
-      return { error: unfit(spec, 'there is no fresh one to compare it with', sample) };
-    const different = differences(sample, fingerprint(reply));
-    const why = differs(spec, decodeLink(reply), different, rows.length, ingress);
-    const { xdpModes, ipv4Conf } = details(reply, sample);
-    return { why, residue: { rows, xdpModes, ipv4Conf } };
+    const link = decodeLink(reply);
+    const print = fingerprint(reply, output(readings.vlans));
+    for (let sample = await this.#sample(spec); ;) {
+      if (sample instanceof TapPoolError)
+        return { error: unfit(spec, 'there is no fresh one to compare it with', sample) };
+      const different = differences(sample, print);
+      const why = differs(spec, link, different, rows.length, ingress);
+      const residue = { rows, ...details(reply, print, sample) };
+      if (why === undefined) return { why, residue };
+      // What the host has changed for all links, such as net.ipv4.ip_forward, is not to be undone: a TAP of today is
+      // what counts, not one of last month.
+      const doubtful = last ? different.length > 0 : residue.ipv4Conf.size > 0;
+      const renewed = doubtful ? await this.#renewedSample(spec, call) : sample;
+      if (renewed === sample) return { why, residue };
+      sample = renewed;
+    }
   }
 
   /** Where no TAP of the description was created here, one is made for the comparison, and goes with its descriptor. */
   #sample(spec: TapSpec): Promise<Fingerprint | TapPoolError> {
     const key = description(spec);
-    let sample = this.#samples.get(key);
-    if (!sample) {
-      sample = this.#takeSample(spec).then((taken) => {
-        if (taken instanceof TapPoolError) this.#samples.delete(key);
-        return taken;
-      });
-      this.#samples.set(key, sample);
-    }
-    return sample;
+    return this.#samples.get(key)?.print ?? this.#keep(key, this.#takeSample(spec));
+  }
+
+  /** One that was taken after the call began. */
+  #renewedSample(spec: TapSpec, call: number): Promise<Fingerprint | TapPoolError> {
+    const key = description(spec);
+    const sample = this.#samples.get(key);
+    return sample && sample.call >= call ? sample.print : this.#keep(key, this.#takeSample(spec));
+  }
+
+  async #keep(key: string, print: Promise<Fingerprint | TapPoolError>): Promise<Fingerprint | TapPoolError> {
+    const sample = { call: this.#call, print };
+    this.#samples.set(key, sample);
+    const taken = await print;
+    if (taken instanceof TapPoolError && this.#samples.get(key) === sample) this.#samples.delete(key);
+    return taken;
   }
 
   async #takeSample(spec: TapSpec): Promise<Fingerprint | TapPoolError> {
@@ -167,23 +204,29 @@ export class Recycler {
     // Closing a TAP takes as long as deleting one: nothing that a launcher waits for may stand behind it.
     const [answer] = await this.#run('reap', [program], 'making a TAP to compare with', {});
     if (answer === undefined || answer instanceof TapPoolError) return answer as TapPoolError;
-    const failure = firstFailure(program, answer);
+    const failure = firstFailure(
+      program,
+      answer.filter(({ step }) => program[step]?.slot === 0),
+    );
     if (failure) return toError(failure, 'making a TAP to compare with', name);
-    const reply = linkReply(answer.find(({ step }) => step === link)?.output ?? new Uint8Array());
-    return reply
-      ? fingerprint(reply)
-      : new TapPoolError('ERR_TAP_PROTOCOL', 'the kernel did not describe the TAP');
+    return (
+      printOf(answer, link) ?? new TapPoolError('ERR_TAP_PROTOCOL', 'the kernel did not describe the TAP')
+    );
   }
 
   async #readFingerprint(ifindex: number): Promise<Fingerprint | TapPoolError> {
-    const messages = getLink({ ifindex });
     const what = 'reading a link';
-    const program = [{ op: 'netlink', slot: 0, messages } as const];
-    const [answer] = await this.#run('build', [program], what, { urgent: true });
+    const [answer] = await this.#run('build', [readingSteps(ifindex)], what, { urgent: true });
     if (answer === undefined || answer instanceof TapPoolError) return answer as TapPoolError;
-    const reply = linkReply(answer[0]?.output ?? new Uint8Array());
-    return reply ? fingerprint(reply) : new TapPoolError('ERR_TAP_NOT_FOUND', `${what}: it is gone`);
+    return printOf(answer, 0) ?? new TapPoolError('ERR_TAP_NOT_FOUND', `${what}: it is gone`);
   }
+}
+
+/** From the results of `readingSteps`, of which `link` is the first. */
+function printOf(result: ProgramResult, link: number): Fingerprint | undefined {
+  const output = (step: number) => result.find((report) => report.step === step)?.output ?? new Uint8Array();
+  const reply = linkReply(output(link));
+  return reply && fingerprint(reply, output(link + 1));
 }
 
 /** What two TAPs must have in common to look alike. */
@@ -222,9 +265,12 @@ function differs(
   return undefined;
 }
 
+const NO_RESIDUE: Residue = { rows: [], xdpModes: [], ipv4Conf: new Map() };
+
 /** What the second pass needs to know to undo it. */
 function details(
   reply: NetlinkMessage,
+  print: Fingerprint,
   sample: Fingerprint,
 ): { xdpModes: number[]; ipv4Conf: ReadonlyMap<number, number> } {
   const xdpModes: number[] = [];
@@ -235,7 +281,7 @@ function details(
     }
   }
   const key = `${IFLA_AF_SPEC}.${AF_INET}.${IFLA_INET_CONF}`;
-  const now = confOf(fingerprint(reply).get(key));
+  const now = confOf(print.get(key));
   const fresh = confOf(sample.get(key));
   // The array counts from 0, IPV4_DEVCONF_* from 1 (linux/ip.h).
   const ipv4Conf = new Map(

@@ -1,5 +1,6 @@
 /** The programs that make a used TAP as good as new. What is reset, and how, stands in docs/isolation.md. */
 import {
+  ARPHRD_ETHER,
   AttributeWriter,
   concatMessages,
   deleteQdisc,
@@ -7,6 +8,7 @@ import {
   detachXdp,
   dumpAddresses,
   dumpForwarding,
+  dumpVlans,
   getLink,
   getQdisc,
   IFINFOMSG_LENGTH,
@@ -14,6 +16,7 @@ import {
   IFLA_IFNAME,
   NEW_BRIDGE_PORT,
   newLink,
+  replaceRootQdisc,
   resetLink,
   setBridgePort,
   TC_H_INGRESS,
@@ -41,10 +44,10 @@ import {
   TUNSETSTEERINGEBPF,
   TUNSETTXFILTER,
   TUNSETVNETHDRSZ,
+  TUNSETVNETBE,
   TUNSETVNETLE,
 } from './tun.js';
 
-const ARPHRD_ETHER = 1;
 /** sizeof(struct virtio_net_hdr), what a new TAP has. */
 const VNET_HEADER_BYTES = 10;
 
@@ -54,6 +57,8 @@ export interface Readings {
   readonly addresses: number;
   readonly forwarding: number;
   readonly ingress: number;
+  /** Of a bridge port only. */
+  readonly vlans?: number;
 }
 
 export interface ScrubProgram {
@@ -64,6 +69,10 @@ export interface ScrubProgram {
   readonly proofs: readonly number[];
   /** The step that claims it: attaching fails with EBUSY where somebody holds it. */
   readonly claim: number;
+  /** The step that sets the type of the link: it fails where another device is built upon the TAP. */
+  readonly type?: number;
+  /** A step that most kernels answer with EINVAL. */
+  readonly bigEndian: number;
   readonly readings: Readings;
 }
 
@@ -120,47 +129,65 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
     setValue(0, TUNSETPERSIST, 1),
   );
 
-  if (residue) {
-    optional(deleteQdisc(ifindex, TC_H_INGRESS));
-    optional(deleteQdisc(ifindex, TC_H_ROOT));
-    for (const mode of residue.xdpModes) optional(detachXdp(ifindex, mode));
-    // An address of the device itself can only be taken off together with its promiscuity while the link is up.
+  // An address of the device itself can only be taken off together with its promiscuity while the link is up.
+  if (residue && residue.rows.length > 0) {
     optional(newLink(ifindex, { up: true }));
     for (const row of residue.rows) optional(deleteRow(row));
   }
+  for (const mode of residue?.xdpModes ?? []) optional(detachXdp(ifindex, mode));
 
   // Down drops routes, neighbours, learned forwarding entries and the backlog.
   const reset: LinkAttributes = { up: false, promiscuous: false, allMulticast: false };
   if (alias !== spec.alias) reset.alias = spec.alias;
+  // Leaving the bridge drops the port's flags, its VLANs, and static forwarding and multicast entries.
+  if (residue) Object.assign(reset, { master: 0, mac, mtu, txQueueLength, group: 0 });
+  add(netlink(0, newLink(ifindex, reset)));
+  optional(resetQdiscs(ifindex, up));
+  // Setting the type of the link also finds out whether another device is built upon it: macvlan, ipvlan and VLAN forbid
+  // it (EBUSY or EPERM). So does a bridge of its port, where a tenant can change the type as little.
+  const alone = residue !== undefined || master === undefined;
+  const type = alone ? add(setValue(0, TUNSETLINK, ARPHRD_ETHER)) : undefined;
   if (residue) {
-    // Leaving the bridge drops the port's flags and static forwarding entries. (A bridge lets nobody change the type
-    // of its port, this program as little as a tenant: EPERM.)
-    Object.assign(reset, { master: 0, mac, mtu, txQueueLength, group: 0 });
     const sizes = { gsoMaxSize: 65_536, gsoMaxSegments: 65_535, groMaxSize: 65_536 };
-    add(netlink(0, newLink(ifindex, reset)), setValue(0, TUNSETLINK, ARPHRD_ETHER));
     optional(resetLink(ifindex, { ...sizes, ipv4Conf: residue.ipv4Conf }));
     add(
       netlink(0, newLink(ifindex, { ...addrGenModeOf(spec), ...(master === undefined ? {} : { master }) })),
     );
     if (master !== undefined) add(netlink(0, setBridgePort(ifindex, { ...NEW_BRIDGE_PORT, ...port })));
-    if (up) add(netlink(0, newLink(ifindex, { up })));
-  } else {
-    const messages = [newLink(ifindex, reset)];
-    if (up) messages.push(newLink(ifindex, { up }));
-    add(netlink(0, concatMessages(messages)));
   }
+  if (up) add(netlink(0, newLink(ifindex, { up })));
 
   const readings = {
     link: add(netlink(0, getLink({ ifindex }))),
     addresses: add(netlink(0, dumpAddresses(ifindex))),
     forwarding: add(netlink(0, dumpForwarding(ifindex))),
     ingress: optional(getQdisc(ifindex, TC_H_INGRESS)),
+    ...(master === undefined ? {} : { vlans: optional(dumpVlans(ifindex)) }),
   };
-  return { program: steps, before, proofs, claim, readings };
+  // The last one, for a failure ends the program.
+  const bigEndian = add(setInt(0, TUNSETVNETBE, 0));
+  const scrub = { program: steps, before, proofs, claim, bigEndian, readings };
+  return type === undefined ? scrub : { ...scrub, type };
+}
+
+/**
+ * Takes off what was put on; the kernel refuses to delete its own. A link that was never up has none of its own, and only
+ * the deletion of another one takes it off.
+ */
+function resetQdiscs(ifindex: number, up: boolean): Uint8Array {
+  const messages = [deleteQdisc(ifindex, TC_H_INGRESS)];
+  if (!up) messages.push(replaceRootQdisc(ifindex));
+  messages.push(deleteQdisc(ifindex, TC_H_ROOT));
+  return concatMessages(messages);
+}
+
+/** How a TAP looks: what `fingerprint` takes, the link in the first step and its VLANs in the second. */
+export function readingSteps(ifindex: number): [link: Step, vlans: Step] {
+  return [netlink(0, getLink({ ifindex })), netlink(1, dumpVlans(ifindex))];
 }
 
 /** How a fresh TAP of the description looks. It is gone when its descriptor closes, at the end of the program. */
 export function sampleProgram(create: Program, ifindex: number): { program: Program; link: number } {
   const program = create.filter((step) => !(step.op === 'ioctl-value' && step.request === TUNSETPERSIST));
-  return { program: [...program, netlink(0, concatMessages([getLink({ ifindex })]))], link: program.length };
+  return { program: [...program, ...readingSteps(ifindex)], link: program.length };
 }

@@ -20,6 +20,8 @@ export const TUNSETTXFILTER = 0x400454d1;
 export const TUNDETACHFILTER = 0x401054d6;
 export const TUNSETVNETHDRSZ = 0x400454d8;
 export const TUNSETVNETLE = 0x400454dc;
+/** EINVAL on kernels without CONFIG_TUN_VNET_CROSS_LE. */
+export const TUNSETVNETBE = 0x400454de;
 export const TUNSETSTEERINGEBPF = 0x800454e0;
 export const TUNSETFILTEREBPF = 0x800454e1;
 
@@ -38,6 +40,7 @@ const IOCTL_NAMES = new Map<number, string>(
     TUNSETVNETHDRSZ,
     TUNSETIFINDEX,
     TUNSETVNETLE,
+    TUNSETVNETBE,
     TUNSETSTEERINGEBPF,
     TUNSETFILTEREBPF,
   }).map(([name, request]) => [request, name]),
