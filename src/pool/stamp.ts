@@ -14,6 +14,7 @@ import { TapPoolError } from '../errors.js';
 
 const FORMAT = 'tap-pool/1';
 const ALIAS_BYTES = 255;
+const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** Who made the TAP. */
 export interface Instance {
@@ -54,7 +55,7 @@ export function now(): number {
   return Math.floor(uptime());
 }
 
-/** @throws {TapPoolError} `ERR_TAP_INVALID_ARGUMENT` where the label makes it outgrow 255 bytes. */
+/** @throws {TapPoolError} `ERR_TAP_INVALID_ARGUMENT` where the label is no text or makes it outgrow 255 bytes. */
 export function formatStamp(stamp: Stamp): string {
   const { boot, pidns, pid, start, pool, at, prefix, label } = stamp;
   const fields = [
@@ -67,7 +68,12 @@ export function formatStamp(stamp: Stamp): string {
     `at=${at}`,
   ];
   fields.push(`prefix=${encodeURIComponent(prefix)}`);
-  if (label !== undefined) fields.push(`label=${encodeURIComponent(label)}`);
+  if (label !== undefined) {
+    if (LONE_SURROGATE.test(label)) {
+      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'the label must be well-formed Unicode');
+    }
+    fields.push(`label=${encodeURIComponent(label)}`);
+  }
   const text = fields.join(';');
   if (text.length > ALIAS_BYTES) {
     const room = ALIAS_BYTES - (text.length - encodeURIComponent(label ?? '').length);
@@ -80,7 +86,7 @@ export function formatStamp(stamp: Stamp): string {
 }
 
 const PATTERN =
-  /^tap-pool\/1;boot=([0-9a-f-]{1,36});pidns=(\d{1,20});pid=(\d{1,10});start=(\d{1,20});pool=([0-9a-f]{8});at=(\d{1,15});prefix=([^;=]{1,45})(?:;label=([^;=]*))?$/;
+  /^tap-pool\/1;boot=([0-9a-f-]{1,36});pidns=(\d{1,20});pid=(\d{1,10});start=(\d{1,20});pool=([0-9a-f]{8});at=(\d{1,15});prefix=([!-:<>-~]{1,45})(?:;label=([!-:<>-~]*))?$/;
 
 /** The stamp, or undefined where the alias is not exactly one of this format version. */
 export function parseStamp(alias: string | undefined): Stamp | undefined {
