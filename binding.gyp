@@ -5,9 +5,12 @@
       "sources": [
         "native/addon.c",
         "native/bytes.c",
+        "native/handle.c",
         "native/lane.c",
+        "native/monitor.c",
         "native/netlink.c",
         "native/program.c",
+        "native/thread.c",
       ],
       # Node-API only: the same binary serves every Node from 20.19 on.
       "defines": ["NAPI_VERSION=9", "_GNU_SOURCE"],

@@ -1,208 +1,20 @@
 /*
- * The face that JavaScript sees: `new Lane(name, netns, replyTimeoutMillis, onResult)`, with `submit(batch, urgent)`
- * and `close()`. src/kernel/native/addon.ts is its contract.
+ * The face that JavaScript sees; src/kernel/native/addon.ts is its contract.
  *
- * Who keeps what alive. A handle is held by its JavaScript object and by its thread-safe function, and freed when
- * both are gone; all of that happens on the JavaScript thread. The lane's thread has no reference to count: it is
- * always joined before the thread-safe function is released, in one of two ways:
- *
- *   close()          the thread runs what it has, delivers NULL as its last act, and is joined by that delivery;
- *   the environment  (worker.terminate(), end of the process) runs cleanup hooks, the youngest first. Ours is
- *   ends             younger than that of the thread-safe function, so the thread is stopped and joined while its
- *                    deliveries still have somewhere to go.
- *
- * process.exit() and uncaught exceptions of the main thread run no hooks: the kernel closes the descriptors, and
- * with them goes every TAP that is not finished.
+ *   new Lane(name, netns, replyTimeoutMillis, onResult)    submit(batch, urgent), close()
+ *   new Monitor(name, netns, receiveBuffer, onNews)        start(), close()
  */
 #include <errno.h>
 #include <node_api.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "handle.h"
 #include "lane.h"
-
-struct handle {
-  struct lane *lane;
-  napi_env env;
-  /* NULL once it was released. */
-  napi_threadsafe_function results;
-  /* To the JavaScript object: weak while nothing is outstanding, so that a forgotten lane can be collected. */
-  napi_ref self;
-  uint32_t references;
-  uint32_t outstanding;
-  bool closing;
-};
-
-/* Random. Tells our objects from those that another addon wrapped. */
-static const napi_type_tag lane_tag = {0x6f1d3c8e0b7a4952U, 0x93e4a1f7c05d68b2U};
-
-static void handle_unref(struct handle *handle) {
-  if (--handle->references > 0)
-    return;
-  lane_free(handle->lane);
-  free(handle);
-}
-
-/* While something is outstanding, the process stays alive and so does the JavaScript object. */
-static void handle_hold(struct handle *handle) {
-  if (handle->outstanding++ > 0)
-    return;
-  napi_ref_threadsafe_function(handle->env, handle->results);
-  if (handle->self)
-    napi_reference_ref(handle->env, handle->self, NULL);
-}
-
-static void handle_let_go(struct handle *handle) {
-  if (--handle->outstanding > 0)
-    return;
-  napi_unref_threadsafe_function(handle->env, handle->results);
-  if (handle->self)
-    napi_reference_unref(handle->env, handle->self, NULL);
-}
-
-/* Called by the lane's thread. */
-static void deliver(void *context, struct batch *batch) {
-  struct handle *handle = context;
-  if (napi_call_threadsafe_function(handle->results, batch, napi_tsfn_nonblocking) != napi_ok)
-    batch_free(batch);
-}
-
-static void handle_close(struct handle *handle) {
-  if (handle->closing)
-    return;
-  handle->closing = true;
-  handle_hold(handle);
-  if (!lane_close(handle->lane))
-    deliver(handle, NULL);
-}
-
-/* The environment ends. */
-static void cleanup(void *data) {
-  struct handle *handle = data;
-  handle->closing = true;
-  lane_stop(handle->lane);
-  napi_release_threadsafe_function(handle->results, napi_tsfn_abort);
-  handle->results = NULL;
-}
-
-/* The thread has delivered its last, or never was. */
-static void handle_end(struct handle *handle) {
-  lane_join(handle->lane);
-  handle_let_go(handle);
-  napi_remove_env_cleanup_hook(handle->env, cleanup, handle);
-  napi_release_threadsafe_function(handle->results, napi_tsfn_release);
-  handle->results = NULL;
-}
-
-static void call_on_result(const struct handle *handle, napi_value result, bool urgent) {
-  napi_value self, function, argv[2] = {result};
-  /* Errors: either the environment is ending, or the function threw and Node reports that. */
-  if (handle->self && napi_get_reference_value(handle->env, handle->self, &self) == napi_ok && self &&
-      napi_get_named_property(handle->env, self, "onResult", &function) == napi_ok &&
-      napi_get_boolean(handle->env, urgent, &argv[1]) == napi_ok)
-    (void)napi_call_function(handle->env, self, function, 2, argv, NULL);
-}
-
-/* Called on the JavaScript thread with what `deliver` was given; without `env` when the environment has ended. */
-static void take_result(napi_env env, napi_value unused, void *context, void *data) {
-  struct handle *handle = context;
-  struct batch *batch = data;
-  napi_value result;
-  void *copy;
-  (void)unused;
-
-  if (!env) {
-    batch_free(batch);
-    return;
-  }
-  if (!batch) {
-    napi_value self = NULL;
-    /* Kept in this scope: the end of the handle's hold may otherwise let it be collected before it is told. */
-    if (handle->self)
-      napi_get_reference_value(env, handle->self, &self);
-    handle_end(handle);
-    if (napi_get_null(env, &result) == napi_ok)
-      call_on_result(handle, result, false);
-    return;
-  }
-  if (napi_create_arraybuffer(env, batch->result.length, &copy, &result) == napi_ok) {
-    if (batch->result.length > 0)
-      memcpy(copy, batch->result.data, batch->result.length);
-    call_on_result(handle, result, batch->urgent);
-  }
-  batch_free(batch);
-  handle_let_go(handle);
-}
-
-static void finalize_results(napi_env env, void *data, void *hint) {
-  (void)env;
-  (void)hint;
-  handle_unref(data);
-}
-
-static void finalize_object(napi_env env, void *data, void *hint) {
-  struct handle *handle = data;
-  (void)hint;
-  napi_delete_reference(env, handle->self);
-  handle->self = NULL;
-  if (handle->results)
-    handle_close(handle);
-  handle_unref(handle);
-}
+#include "monitor.h"
 
 static napi_value throw_type_error(napi_env env, const char *message) {
   napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message);
-  return NULL;
-}
-
-static struct handle *unwrap(napi_env env, napi_callback_info info, size_t argc, napi_value *argv) {
-  napi_value self;
-  bool ours = false;
-  void *handle;
-
-  if (napi_get_cb_info(env, info, &argc, argv, &self, NULL) == napi_ok &&
-      napi_check_object_type_tag(env, self, &lane_tag, &ours) == napi_ok && ours &&
-      napi_unwrap(env, self, &handle) == napi_ok)
-    return handle;
-  throw_type_error(env, "not a Lane");
-  return NULL;
-}
-
-/* submit(batch: Uint8Array, urgent: boolean): number; 0 or -errno */
-static napi_value lane_submit_method(napi_env env, napi_callback_info info) {
-  napi_value argv[2], result;
-  napi_typedarray_type type;
-  bool urgent;
-  size_t length;
-  void *data;
-  struct batch *batch;
-
-  struct handle *handle = unwrap(env, info, 2, argv);
-  if (!handle)
-    return NULL;
-  if (napi_get_typedarray_info(env, argv[0], &type, &length, &data, NULL, NULL) != napi_ok ||
-      type != napi_uint8_array)
-    return throw_type_error(env, "the batch must be a Uint8Array");
-  if (napi_get_value_bool(env, argv[1], &urgent) != napi_ok)
-    return throw_type_error(env, "urgent must be a boolean");
-
-  int error = handle->closing ? -ESHUTDOWN : batch_new(&batch, data, length);
-  if (error == 0) {
-    batch->urgent = urgent;
-    error = lane_submit(handle->lane, batch);
-    if (error == 0)
-      handle_hold(handle);
-    else
-      batch_free(batch);
-  }
-  return napi_create_int32(env, error, &result) == napi_ok ? result : NULL;
-}
-
-/* close(): void; onResult(null) tells the end */
-static napi_value lane_close_method(napi_env env, napi_callback_info info) {
-  struct handle *handle = unwrap(env, info, 0, NULL);
-  if (handle)
-    handle_close(handle);
   return NULL;
 }
 
@@ -214,81 +26,332 @@ static bool read_string(napi_env env, napi_value value, char *buffer, size_t siz
   return napi_get_value_string_utf8(env, value, buffer, size, NULL) == napi_ok && strlen(buffer) == length;
 }
 
-static napi_status create_results(struct handle *handle) {
-  napi_value name;
-  napi_status status = napi_create_string_utf8(handle->env, "tap-pool:lane", NAPI_AUTO_LENGTH, &name);
-  if (status != napi_ok)
-    return status;
-  status = napi_create_threadsafe_function(handle->env, NULL, NULL, name, 0, 1, handle, finalize_results, handle,
-                                           take_result, &handle->results);
-  if (status != napi_ok)
-    return status;
-  handle->references++;
-  napi_unref_threadsafe_function(handle->env, handle->results);
-  return napi_add_env_cleanup_hook(handle->env, cleanup, handle);
+/* The arguments of both constructors: (name: string, netns: string | undefined, number, callback: Function). */
+struct construction {
+  napi_value self;
+  napi_value callback;
+  char name[THREAD_NAME_SIZE];
+  /* Points into `path`, or NULL. */
+  const char *netns;
+  uint32_t number;
+  char path[PATH_LENGTH_MAX];
+};
+
+static bool read_construction(napi_env env, napi_callback_info info, struct construction *construction) {
+  size_t argc = 4;
+  napi_value argv[4], target = NULL;
+  napi_valuetype type;
+  const char *wrong;
+
+  if (napi_get_cb_info(env, info, &argc, argv, &construction->self, NULL) != napi_ok ||
+      napi_get_new_target(env, info, &target) != napi_ok || !target) {
+    wrong = "this is a class: use new";
+  } else if (!read_string(env, argv[0], construction->name, sizeof construction->name)) {
+    wrong = "the name must be a string of at most 15 bytes";
+  } else if (napi_typeof(env, argv[1], &type) != napi_ok ||
+             (type != napi_undefined && !read_string(env, argv[1], construction->path, sizeof construction->path))) {
+    wrong = "the path of the network namespace must be a string of less than 4096 bytes";
+  } else if (napi_get_value_uint32(env, argv[2], &construction->number) != napi_ok) {
+    wrong = "the third argument must be a number";
+  } else {
+    construction->netns = type == napi_undefined ? NULL : construction->path;
+    construction->callback = argv[3];
+    if (napi_typeof(env, argv[3], &type) == napi_ok && type == napi_function)
+      return true;
+    wrong = "the callback must be a function";
+  }
+  throw_type_error(env, wrong);
+  return false;
+}
+
+/* Wraps the handle whose worker could be made, `error` 0, or throws. */
+static napi_value construct(napi_env env, const struct construction *construction, struct handle *handle, int error) {
+  if (error < 0) {
+    if (handle)
+      handle_free(handle);
+    napi_throw_error(env, NULL, "out of memory");
+    return NULL;
+  }
+  if (!handle_wrap(handle, construction->self, construction->callback)) {
+    napi_throw_error(env, NULL, "the object cannot be made");
+    return NULL;
+  }
+  return construction->self;
+}
+
+static struct handle *unwrap(napi_env env, napi_callback_info info, const struct handle_class *class, size_t argc,
+                             napi_value *argv) {
+  napi_value self;
+  struct handle *handle = NULL;
+  if (napi_get_cb_info(env, info, &argc, argv, &self, NULL) == napi_ok)
+    handle = handle_unwrap(env, self, class);
+  if (!handle)
+    throw_type_error(env, "not an object of this class");
+  return handle;
+}
+
+static napi_value close_object(napi_env env, napi_callback_info info, const struct handle_class *class) {
+  struct handle *handle = unwrap(env, info, class, 0, NULL);
+  if (handle)
+    handle_close(handle);
+  return NULL;
+}
+
+static napi_value int32(napi_env env, int value) {
+  napi_value result;
+  return napi_create_int32(env, value, &result) == napi_ok ? result : NULL;
+}
+
+/* Lane */
+
+static bool lane_class_close(void *worker) {
+  return lane_close(worker);
+}
+
+static void lane_class_stop(void *worker) {
+  lane_stop(worker);
+}
+
+static void lane_class_join(void *worker) {
+  lane_join(worker);
+}
+
+static void lane_class_free(void *worker) {
+  lane_free(worker);
+}
+
+static void take_batch(struct handle *handle, napi_env env, void *delivery) {
+  struct batch *batch = delivery;
+  napi_value argv[2];
+  void *copy;
+
+  if (env) {
+    if (napi_create_arraybuffer(env, batch->result.length, &copy, &argv[0]) == napi_ok) {
+      if (batch->result.length > 0)
+        memcpy(copy, batch->result.data, batch->result.length);
+      if (napi_get_boolean(env, batch->urgent, &argv[1]) == napi_ok)
+        handle_call(handle, 2, argv);
+    }
+    handle_let_go(handle);
+  }
+  batch_free(batch);
+}
+
+static const struct handle_class lane_class = {
+    /* Random. Tells our objects from those that another addon wrapped. */
+    .tag = {0x6f1d3c8e0b7a4952U, 0x93e4a1f7c05d68b2U},
+    .resource = "tap-pool:lane",
+    .callback = "onResult",
+    .take = take_batch,
+    .close = lane_class_close,
+    .stop = lane_class_stop,
+    .join = lane_class_join,
+    .free = lane_class_free,
+};
+
+/* Called by the lane's thread. */
+static void deliver_batch(void *context, struct batch *batch) {
+  if (!handle_deliver(context, batch))
+    batch_free(batch);
 }
 
 /* new Lane(name: string, netns: string | undefined, replyTimeoutMillis: number, onResult: Function) */
 static napi_value lane_constructor(napi_env env, napi_callback_info info) {
-  struct lane_options options = {.deliver = deliver};
-  char netns[PATH_LENGTH_MAX];
-  size_t argc = 4;
-  napi_value argv[4], self, target = NULL;
-  napi_valuetype netns_type, function_type;
-  struct handle *handle;
+  struct construction construction;
+  if (!read_construction(env, info, &construction))
+    return NULL;
+  struct handle *handle = handle_new(env, &lane_class);
+  struct lane_options options = {
+      .netns = construction.netns,
+      .timeout_ms = construction.number,
+      .deliver = deliver_batch,
+      .context = handle,
+  };
+  memcpy(options.name, construction.name, sizeof options.name);
+  struct lane *lane = NULL;
+  int error = handle ? lane_new(&lane, &options) : -ENOMEM;
+  if (error == 0)
+    handle_adopt(handle, lane);
+  return construct(env, &construction, handle, error);
+}
 
-  if (napi_get_cb_info(env, info, &argc, argv, &self, NULL) != napi_ok ||
-      napi_get_new_target(env, info, &target) != napi_ok || !target)
-    return throw_type_error(env, "Lane is a class");
-  if (!read_string(env, argv[0], options.name, sizeof options.name))
-    return throw_type_error(env, "the name must be a string of at most 15 bytes");
-  if (napi_typeof(env, argv[1], &netns_type) != napi_ok ||
-      (netns_type != napi_undefined && !read_string(env, argv[1], netns, sizeof netns)))
-    return throw_type_error(env, "the path of the network namespace must be a string of less than 4096 bytes");
-  if (napi_get_value_uint32(env, argv[2], &options.timeout_ms) != napi_ok)
-    return throw_type_error(env, "the timeout must be a number");
-  if (napi_typeof(env, argv[3], &function_type) != napi_ok || function_type != napi_function)
-    return throw_type_error(env, "onResult must be a function");
+/* submit(batch: Uint8Array, urgent: boolean): number; 0 or -errno */
+static napi_value lane_submit_method(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  napi_typedarray_type type;
+  bool urgent;
+  size_t length;
+  void *data;
+  struct batch *batch;
 
-  handle = calloc(1, sizeof *handle);
+  struct handle *handle = unwrap(env, info, &lane_class, 2, argv);
   if (!handle)
-    goto out_of_memory;
-  handle->env = env;
-  options.context = handle;
-  options.netns = netns_type == napi_undefined ? NULL : netns;
-  if (lane_new(&handle->lane, &options) < 0) {
-    free(handle);
-    goto out_of_memory;
-  }
-  handle->references = 1;
-  if (napi_wrap(env, self, handle, finalize_object, NULL, &handle->self) != napi_ok) {
-    handle_unref(handle);
-    goto failed;
-  }
-  /* From here on the finalizer of the object cleans up. */
-  if (napi_type_tag_object(env, self, &lane_tag) != napi_ok ||
-      napi_set_named_property(env, self, "onResult", argv[3]) != napi_ok || create_results(handle) != napi_ok)
-    goto failed;
-  return self;
+    return NULL;
+  if (napi_get_typedarray_info(env, argv[0], &type, &length, &data, NULL, NULL) != napi_ok ||
+      type != napi_uint8_array)
+    return throw_type_error(env, "the batch must be a Uint8Array");
+  if (napi_get_value_bool(env, argv[1], &urgent) != napi_ok)
+    return throw_type_error(env, "urgent must be a boolean");
 
-out_of_memory:
-  napi_throw_error(env, NULL, "out of memory");
-  return NULL;
-failed:
-  napi_throw_error(env, NULL, "the lane cannot be made");
-  return NULL;
+  int error = handle_is_closing(handle) ? -ESHUTDOWN : batch_new(&batch, data, length);
+  if (error == 0) {
+    batch->urgent = urgent;
+    error = lane_submit(handle_worker(handle), batch);
+    if (error == 0)
+      handle_hold(handle);
+    else
+      batch_free(batch);
+  }
+  return int32(env, error);
+}
+
+/* close(): void; onResult(null) tells the end */
+static napi_value lane_close_method(napi_env env, napi_callback_info info) {
+  return close_object(env, info, &lane_class);
+}
+
+/* Monitor */
+
+/* A monitor and what JavaScript knows of it. */
+struct watch {
+  struct monitor *monitor;
+  bool started;
+  /* JavaScript was told what became of the subscription. */
+  bool told;
+};
+
+static bool watch_close(void *worker) {
+  struct watch *watch = worker;
+  return monitor_close(watch->monitor);
+}
+
+static void watch_stop(void *worker) {
+  struct watch *watch = worker;
+  monitor_stop(watch->monitor);
+}
+
+static void watch_join(void *worker) {
+  struct watch *watch = worker;
+  monitor_join(watch->monitor);
+}
+
+static void watch_free(void *worker) {
+  struct watch *watch = worker;
+  monitor_free(watch->monitor);
+  free(watch);
+}
+
+/* An ArrayBuffer: u32 phase, u32 errno, u32 lost, then the messages. */
+static bool news_to_buffer(napi_env env, const struct monitor_news *news, napi_value *buffer) {
+  const uint32_t head[] = {(uint32_t)news->phase, (uint32_t)-news->error, news->lost};
+  void *copy;
+  if (napi_create_arraybuffer(env, sizeof head + news->messages.length, &copy, buffer) != napi_ok)
+    return false;
+  memcpy(copy, head, sizeof head);
+  if (news->messages.length > 0)
+    memcpy((uint8_t *)copy + sizeof head, news->messages.data, news->messages.length);
+  return true;
+}
+
+static void take_news(struct handle *handle, napi_env env, void *delivery) {
+  struct watch *watch = delivery;
+  struct monitor_news news;
+  napi_value buffer;
+
+  if (!env)
+    return;
+  monitor_take(watch->monitor, &news);
+  bool first = !watch->told;
+  watch->told = true;
+  if (news_to_buffer(env, &news, &buffer))
+    handle_call(handle, 1, &buffer);
+  else
+    monitor_lose(watch->monitor);
+  bytes_free(&news.messages);
+  if (first)
+    handle_let_go(handle);
+}
+
+static const struct handle_class monitor_class = {
+    .tag = {0x2b90d4f16ec3875aU, 0xa47d05e91bf2c638U},
+    .resource = "tap-pool:monitor",
+    .callback = "onNews",
+    .take = take_news,
+    .close = watch_close,
+    .stop = watch_stop,
+    .join = watch_join,
+    .free = watch_free,
+};
+
+/* Called by the monitor's thread. */
+static void deliver_news(void *context, bool last) {
+  /* Refused only where nobody listens any longer. */
+  (void)handle_deliver(context, last ? NULL : handle_worker(context));
+}
+
+/* new Monitor(name: string, netns: string | undefined, receiveBuffer: number, onNews: Function) */
+static napi_value monitor_constructor(napi_env env, napi_callback_info info) {
+  struct construction construction;
+  if (!read_construction(env, info, &construction))
+    return NULL;
+  struct handle *handle = handle_new(env, &monitor_class);
+  struct watch *watch = calloc(1, sizeof *watch);
+  struct monitor_options options = {
+      .netns = construction.netns,
+      .receive_buffer = construction.number,
+      .wake = deliver_news,
+      .context = handle,
+  };
+  memcpy(options.name, construction.name, sizeof options.name);
+  int error = handle && watch ? monitor_new(&watch->monitor, &options) : -ENOMEM;
+  if (error == 0)
+    handle_adopt(handle, watch);
+  else
+    free(watch);
+  return construct(env, &construction, handle, error);
+}
+
+/* start(): number; 0 or -errno */
+static napi_value monitor_start_method(napi_env env, napi_callback_info info) {
+  struct handle *handle = unwrap(env, info, &monitor_class, 0, NULL);
+  if (!handle)
+    return NULL;
+  struct watch *watch = handle_worker(handle);
+  if (handle_is_closing(handle))
+    return int32(env, -ESHUTDOWN);
+  if (watch->started)
+    return int32(env, -EALREADY);
+  int error = monitor_start(watch->monitor);
+  watch->started = error == 0;
+  /* Until it is known what became of the subscription. */
+  if (watch->started)
+    handle_hold(handle);
+  return int32(env, error);
+}
+
+/* close(): void; onNews(null) tells the end */
+static napi_value monitor_close_method(napi_env env, napi_callback_info info) {
+  return close_object(env, info, &monitor_class);
+}
+
+static void define_class(napi_env env, napi_value exports, const char *name, napi_callback constructor,
+                         const napi_property_descriptor *methods, size_t count) {
+  napi_value class;
+  if (napi_define_class(env, name, NAPI_AUTO_LENGTH, constructor, NULL, count, methods, &class) != napi_ok ||
+      napi_set_named_property(env, exports, name, class) != napi_ok)
+    napi_throw_error(env, NULL, "a class of the addon cannot be defined");
 }
 
 NAPI_MODULE_INIT() {
-  const napi_property_descriptor methods[] = {
+  const napi_property_descriptor lane_methods[] = {
       {.utf8name = "submit", .method = lane_submit_method, .attributes = napi_default_method},
       {.utf8name = "close", .method = lane_close_method, .attributes = napi_default_method},
   };
-  napi_value class;
-
-  if (napi_define_class(env, "Lane", NAPI_AUTO_LENGTH, lane_constructor, NULL, sizeof methods / sizeof *methods,
-                        methods, &class) != napi_ok ||
-      napi_set_named_property(env, exports, "Lane", class) != napi_ok)
-    napi_throw_error(env, NULL, "the class Lane cannot be defined");
+  const napi_property_descriptor monitor_methods[] = {
+      {.utf8name = "start", .method = monitor_start_method, .attributes = napi_default_method},
+      {.utf8name = "close", .method = monitor_close_method, .attributes = napi_default_method},
+  };
+  define_class(env, exports, "Lane", lane_constructor, lane_methods, 2);
+  define_class(env, exports, "Monitor", monitor_constructor, monitor_methods, 2);
   return exports;
 }

@@ -1,14 +1,9 @@
 #include "lane.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The thread needs a few KiB; glibc takes the thread-local storage of the whole process out of this as well. */
-#define STACK_SIZE (256U * 1024U)
 
 struct queue {
   struct batch *first;
@@ -135,26 +130,12 @@ static void *lane_main(void *argument) {
 }
 
 static int start_thread(struct lane *lane) {
-  pthread_attr_t attributes;
-  sigset_t all, before;
-
   lane->machine.netns = lane->netns;
   netlink_init(&lane->machine.netlink, &lane->stopping, lane->options.timeout_ms);
 
-  int error = pthread_attr_init(&attributes);
-  if (error != 0)
-    return -error;
-  error = pthread_attr_setstacksize(&attributes, STACK_SIZE);
-  if (error == 0) {
-    /* A thread inherits the mask: blocked before it exists, no signal of the process ever runs a handler on it. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    error = pthread_create(&lane->thread, &attributes, lane_main, lane);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-  }
-  pthread_attr_destroy(&attributes);
+  int error = thread_start(&lane->thread, lane_main, lane);
   lane->running = error == 0;
-  return -error;
+  return error;
 }
 
 int lane_submit(struct lane *lane, struct batch *batch) {

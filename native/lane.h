@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "program.h"
+#include "thread.h"
 
 /*
  * A thread of our own that runs batches in order; urgent ones as soon as the program that is running has ended, even
@@ -18,11 +19,8 @@ struct lane;
  */
 typedef void (*lane_deliver)(void *context, struct batch *batch);
 
-/* As long as the kernel lets the name of a thread be, with its NUL. */
-#define LANE_NAME_SIZE 16
-
 struct lane_options {
-  char name[LANE_NAME_SIZE];
+  char name[THREAD_NAME_SIZE];
   /* Path of a network namespace to enter, or NULL. Copied. */
   const char *netns;
   uint32_t timeout_ms;

@@ -2,11 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "thread.h"
 
 #define SLOT_EMPTY (-1)
 #define SLOT_FAILED (-2)
@@ -246,15 +247,9 @@ static int report_step(struct machine *machine, const struct step *step, uint32_
 /* Puts the thread where it is to work. Returns 0, or -errno and the phase in which it failed. */
 static int prepare(struct machine *machine, enum phase *phase) {
   if (machine->netns) {
-    /* Without O_NONBLOCK the path of a FIFO would hold the thread until somebody writes to it. */
-    *phase = PHASE_OPEN_NETNS;
-    int fd = open(machine->netns, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-      return -errno;
-    /* A TAP belongs to the namespace in which /dev/net/tun was opened, a socket to the one it was made in. */
-    *phase = PHASE_SETNS;
-    int error = setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
-    close(fd);
+    bool opened;
+    int error = thread_enter_netns(machine->netns, &opened);
+    *phase = opened ? PHASE_SETNS : PHASE_OPEN_NETNS;
     if (error < 0)
       return error;
     machine->netns = NULL;

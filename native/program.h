@@ -25,10 +25,11 @@
  *   u32 phase, u32 n
  *
  * phase PHASE_RUN: n reports follow, each `u32 step, u32 errno, u32 length, output, padding`, of the steps that
- * failed or have output. Any other phase: the program was not run, and n is the errno of what failed.
+ * failed or have output. Any other phase: the program was not run, and n is the errno of what failed. (PHASE_SUBSCRIBE
+ * is of monitors only.)
  */
 enum op { OP_OPEN = 1, OP_IOCTL_VALUE, OP_IOCTL_BUFFER, OP_NETLINK, OP_CLOSE, OP_EXPECT };
-enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND };
+enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND, PHASE_SUBSCRIBE };
 
 #define SLOTS_MAX 1024
 #define PATH_LENGTH_MAX 4096U

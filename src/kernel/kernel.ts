@@ -167,6 +167,32 @@ export interface BridgeOptions {
 
 export type LinkRef = { readonly ifindex: number } | { readonly name: string };
 
+/** What became of a link, as the kernel told it (RTNLGRP_LINK). */
+export type LinkEvent =
+  /** It was created or changed (RTM_NEWLINK); `link` is what it was then. */
+  | { readonly type: 'changed'; readonly ifindex: number; readonly link: Link }
+  /** It is gone (RTM_DELLINK): deleted, or moved to another network namespace. */
+  | { readonly type: 'deleted'; readonly ifindex: number; readonly name: string }
+  /** Events were lost: read everything again. What is read from now on is newer than anything that was lost. */
+  | { readonly type: 'lost' };
+
+export interface WatchOptions {
+  /**
+   * Asked before a message is decoded, so that the events of links that are none of yours cost next to nothing.
+   */
+  interesting(ifindex: number): boolean;
+  /**
+   * Called with each event, in the kernel's order; several changes of one link in quick succession may be told as
+   * one. What it throws becomes an uncaught exception.
+   */
+  onEvent(event: LinkEvent): void;
+}
+
+export interface LinkWatch {
+  /** Ends the watch: no event comes after the call. Idempotent. */
+  close(): Promise<void>;
+}
+
 export interface OperationOptions {
   /** Gives up what has not reached the kernel yet; what has is completed. */
   signal?: AbortSignal | undefined;
@@ -241,6 +267,21 @@ export interface TapKernel {
    */
   findHolders(names: readonly string[]): Promise<Map<string, number[]>>;
 
-  /** Waits for what is in flight and frees threads and sockets; later calls fail with `ERR_TAP_CLOSED`. Idempotent. */
+  /**
+   * Tells of every link of the namespace that is created, changed or deleted, by whomever, until the watch or the
+   * kernel object is closed. Resolves when the subscription is in force: whatever happens after that is told, or else
+   * that something was lost. A watch keeps no process alive. Equivalent to `ip monitor link`.
+   *
+   * Not told: the flags of a bridge port that were changed through the bridge (`bridge link set`), and TUN settings
+   * that an ioctl changes without a word (owner, persistence).
+   *
+   * Rejects with `ERR_TAP_NETNS`, `ERR_TAP_PERMISSION`, `ERR_TAP_CLOSED`, `ERR_TAP_KERNEL`.
+   */
+  watchLinks(options: WatchOptions): Promise<LinkWatch>;
+
+  /**
+   * Waits for what is in flight, ends the watches, and frees threads and sockets; later calls fail with
+   * `ERR_TAP_CLOSED`. Idempotent.
+   */
   close(): Promise<void>;
 }

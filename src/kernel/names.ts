@@ -12,6 +12,7 @@ import type {
   RemoveTarget,
   TapOwner,
   TapSpec,
+  WatchOptions,
 } from './kernel.js';
 
 /** The longest link name in bytes: IFNAMSIZ less its NUL. */
@@ -85,6 +86,7 @@ const RECYCLE_KEYS: ReadonlySet<string> = new Set([
   'alias',
   'spec',
 ] satisfies (keyof RecycleTarget)[]);
+const WATCH_KEYS: ReadonlySet<string> = new Set(['interesting', 'onEvent'] satisfies (keyof WatchOptions)[]);
 
 /**
  * Accepts a name that the kernel takes exactly as it is, and returns it: 1 to 15 bytes of printable ASCII without
@@ -265,6 +267,21 @@ export function validateRecycleTarget(target: RecycleTarget): RecycleTarget {
   validateAlias(target.spec.alias, 'spec.alias');
   validateMac(target.spec.mac, 'spec.mac');
   return target;
+}
+
+/**
+ * Accepts what a watch is to tell of, and to whom.
+ *
+ * @throws TapPoolError `ERR_TAP_INVALID_OPTION`
+ */
+export function validateWatchOptions(options: WatchOptions): WatchOptions {
+  object(options, 'the options of a watch');
+  knownKeys(options, WATCH_KEYS, 'the options of a watch');
+  for (const key of ['interesting', 'onEvent'] as const) {
+    const value: unknown = (options as Partial<Record<typeof key, unknown>>)[key];
+    if (typeof value !== 'function') throw invalid(key, value, 'a function');
+  }
+  return options;
 }
 
 function validatePort(port: BridgePortFlags): void {

@@ -79,11 +79,19 @@ export type ProgramResult = readonly StepReport[];
 
 /** Where the runner itself failed: the lane could not start (and why), or was closed. */
 export interface RunnerFailure {
-  readonly phase: 'open netns' | 'setns' | 'socket' | 'bind' | 'memory' | 'aborted' | 'closed';
+  readonly phase: 'open netns' | 'setns' | 'socket' | 'bind' | 'subscribe' | 'memory' | 'aborted' | 'closed';
   readonly errno: number;
 }
 
 export type Lane = 'build' | 'reap';
+
+/** What a subscription heard: whole netlink messages, one behind the other, or that some could not be kept. */
+export type News = Uint8Array | 'lost';
+
+export interface Subscription {
+  /** No news after the call; resolves when its resources are freed. Idempotent. */
+  close(): Promise<void>;
+}
 
 export interface ProgramRunner {
   readonly name: string;
@@ -97,6 +105,13 @@ export interface ProgramRunner {
     programs: readonly Program[],
     options?: { urgent?: boolean | undefined; signal?: AbortSignal | undefined },
   ): Promise<(ProgramResult | RunnerFailure)[]>;
-  /** Refuses new programs, runs those that wait, ends the threads. Idempotent. */
+  /**
+   * Subscribes to RTNLGRP_LINK, on a socket and a thread of its own, and resolves when that is in force. `onNews` gets
+   * RTM_NEWLINK and RTM_DELLINK of family AF_UNSPEC in the kernel's order; an RTM_NEWLINK that a later message about
+   * its link made obsolete may be left out. `'lost'` comes after everything that is older than the loss. `onNews`
+   * must not throw. Never rejects for what the kernel refuses.
+   */
+  subscribe(onNews: (news: News) => void): Promise<Subscription | RunnerFailure>;
+  /** Refuses new programs, runs those that wait, ends the threads. Whoever subscribed closes the subscription. Idempotent. */
   close(): Promise<void>;
 }

@@ -23,6 +23,7 @@ const CALLS: Record<FakeOperationName, (fake: FakeKernel, ifindex: number) => Pr
   createBridge: (fake) => fake.createBridge('br1'),
   deleteBridge: (fake) => fake.deleteBridge('br0'),
   findHolders: (fake) => fake.findHolders(['a']),
+  watchLinks: (fake) => fake.watchLinks({ interesting: () => true, onEvent: () => undefined }),
 };
 
 function first<T>([result]: Result<T>[]): T {

@@ -51,7 +51,7 @@ export class Dispatcher {
   latency: ((operation: FakeOperation) => unknown) | undefined;
 
   readonly #namespace: FakeNamespace;
-  readonly #lanes = { build: new Lane(), reap: new Lane(), inspect: new Lane() };
+  readonly #lanes = { build: new Lane(), reap: new Lane(), inspect: new Lane(), watch: new Lane() };
   #calls = 0;
   #closed = false;
 
@@ -95,9 +95,13 @@ export class Dispatcher {
     await Promise.all(Object.values(this.#lanes).map((lane) => lane.idle()));
   }
 
-  /** Removing has a queue of its own, so that creating never waits behind it; looking into /proc waits for neither. */
+  /**
+   * Removing has a queue of its own, so that creating never waits behind it; looking into /proc and
+   * subscribing wait for neither.
+   */
   #laneOf(operation: FakeOperationName): Lane {
     if (operation === 'removeTaps') return this.#lanes.reap;
+    if (operation === 'watchLinks') return this.#lanes.watch;
     return operation === 'findHolders' ? this.#lanes.inspect : this.#lanes.build;
   }
 

@@ -5,6 +5,7 @@ import type {
   LinkChange,
   LinkList,
   LinkRef,
+  LinkWatch,
   OperationOptions,
   RecycleTarget,
   RemoveTarget,
@@ -12,7 +13,9 @@ import type {
   Tap,
   TapKernel,
   TapSpec,
+  WatchOptions,
 } from '../kernel.js';
+import { Listener } from '../listener.js';
 import {
   validateBridgeOptions,
   validateIfindex,
@@ -22,6 +25,7 @@ import {
   validateRecycleTarget,
   validateRemoveTarget,
   validateTapSpec,
+  validateWatchOptions,
 } from '../names.js';
 import { Dispatcher, type Task } from './dispatcher.js';
 import { explainChange, explainCreate, explainPlainly, explainReaping, heldError } from './explain.js';
@@ -46,6 +50,7 @@ import {
   setLink,
 } from './operations.js';
 import { FakeStranger } from './stranger.js';
+import { FakeWatch } from './watch.js';
 
 export interface FakeKernelOptions {
   /**
@@ -88,6 +93,8 @@ export class FakeKernel implements TapKernel {
   readonly #dispatcher: Dispatcher;
   readonly #holders = new Map<Attachment, LinkState>();
   #holds = 0;
+  readonly #watches = new Set<FakeWatch>();
+  #closed = false;
 
   constructor({ namespace = new FakeNamespace(), latency }: FakeKernelOptions = {}) {
     this.namespace = namespace;
@@ -174,6 +181,14 @@ export class FakeKernel implements TapKernel {
     const link = this.#holders.get(attachment);
     this.#holders.delete(attachment);
     if (link) this.namespace.detach(link, attachment);
+  }
+
+  /**
+   * The events that are on their way to the watches of this kernel object are lost, as when a socket overflows: in
+   * their place comes `lost`. An event is on its way until the next turn of the event loop.
+   */
+  loseEvents(): void {
+    for (const watch of this.#watches) watch.lose();
   }
 
   createTaps(specs: readonly TapSpec[], options?: OperationOptions): Promise<Result<Tap>[]> {
@@ -288,9 +303,41 @@ export class FakeKernel implements TapKernel {
     });
   }
 
-  /** Waits for what is in flight; the namespace and everything in it stays. */
-  close(): Promise<void> {
-    return this.#dispatcher.close();
+  async watchLinks(options: WatchOptions): Promise<LinkWatch> {
+    const watch = new FakeWatch(new Listener(validateWatchOptions(options)));
+    try {
+      await this.#one('watchLinks', undefined, {
+        act: () => {
+          this.namespace.addWatch(watch);
+          this.#watches.add(watch);
+        },
+        explain: explainPlainly('watching the links'),
+      });
+      if (this.#closed) throw new TapPoolError('ERR_TAP_CLOSED', 'watchLinks: the kernel object is closed');
+    } catch (error) {
+      this.#end(watch);
+      throw error;
+    }
+    return {
+      close: () => {
+        this.#end(watch);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  #end(watch: FakeWatch): void {
+    watch.end();
+    this.namespace.removeWatch(watch);
+    this.#watches.delete(watch);
+  }
+
+  /** Waits for what is in flight, and ends the watches; the namespace and everything in it stays. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const watch of this.#watches) watch.end();
+    await this.#dispatcher.close();
+    for (const watch of this.#watches) this.#end(watch);
   }
 
   async #each<I, T>(

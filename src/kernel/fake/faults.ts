@@ -14,7 +14,8 @@ export type FakeOperationName =
   | 'setLink'
   | 'createBridge'
   | 'deleteBridge'
-  | 'findHolders';
+  | 'findHolders'
+  | 'watchLinks';
 
 /** One operation on one item, from when it reached the kernel: an entry of the journal. */
 export interface FakeOperation {
@@ -133,6 +134,8 @@ function usualCall(operation: FakeOperationName, errno: string): string {
       return 'RTM_GETLINK';
     case 'findHolders':
       return 'readdir /proc';
+    case 'watchLinks':
+      return 'socket';
   }
 }
 

@@ -6,6 +6,7 @@ import { BRIDGE_PORT_FLAGS, IPV6_MTU_MINIMUM, validateLinkName } from '../names.
 import type { BridgePortFlags, Link, LinkRef } from '../kernel.js';
 import { carrierOf, PORT_DEFAULTS, view, type Attachment, type LinkState, type TunState } from './link.js';
 import { Refusal } from './refusal.js';
+import type { FakeWatch } from './watch.js';
 
 /** Ports of one bridge: BR_MAX_PORTS less the port number 0. */
 export const BRIDGE_PORTS_MAXIMUM = 1023;
@@ -41,6 +42,7 @@ export class FakeNamespace {
   readonly #links = new Map<number, LinkState>();
   /** Names and alternative names are one set, as in the kernel. */
   readonly #names = new Map<string, LinkState>();
+  readonly #watches = new Set<FakeWatch>();
   #lastIfindex = 0;
   #lastMac = 0;
 
@@ -63,6 +65,16 @@ export class FakeNamespace {
   /** @internal */
   find(ref: LinkRef): LinkState | undefined {
     return 'name' in ref ? this.#names.get(ref.name) : this.#links.get(ref.ifindex);
+  }
+
+  /** @internal What happens from now on is told to the watch. */
+  addWatch(watch: FakeWatch): void {
+    this.#watches.add(watch);
+  }
+
+  /** @internal */
+  removeWatch(watch: FakeWatch): void {
+    this.#watches.delete(watch);
   }
 
   /** @internal A local address that starts with `fe`, another one each time. */
@@ -97,16 +109,21 @@ export class FakeNamespace {
     };
     this.#links.set(link.ifindex, link);
     this.#names.set(name, link);
+    this.#changed(link);
     return link;
   }
 
   /** @internal RTM_DELLINK. */
   remove(link: LinkState): void {
-    for (const port of link.bridge?.ports ?? []) this.#leave(port);
+    for (const port of link.bridge?.ports ?? []) {
+      this.#leave(port);
+      this.#changed(port);
+    }
     this.#leave(link);
     this.#links.delete(link.ifindex);
     for (const name of [link.name, ...link.altNames]) this.#names.delete(name);
     link.tun?.attached.clear();
+    for (const watch of this.#watches) watch.deleted(link);
   }
 
   /**
@@ -136,6 +153,7 @@ export class FakeNamespace {
       }
     } finally {
       this.#portChanged(link);
+      this.#changed(link);
     }
     return link;
   }
@@ -155,24 +173,35 @@ export class FakeNamespace {
     if (this.#names.has(altName)) throw new Refusal('EEXIST', 'RTM_NEWLINKPROP');
     link.altNames.push(altName);
     this.#names.set(altName, link);
+    this.#changed(link);
   }
 
   /** @internal TUNSETIFF by a VMM, whose right to attach was checked. */
   attach(link: LinkState, attachment: Attachment): void {
-    link.tun?.attached.add(attachment);
-    this.#portChanged(link);
+    this.#changeCarrier(link, () => link.tun?.attached.add(attachment));
   }
 
   /** @internal The descriptor closes. */
   detach(link: LinkState, attachment: Attachment): void {
-    link.tun?.attached.delete(attachment);
-    this.#portChanged(link);
+    this.#changeCarrier(link, () => link.tun?.attached.delete(attachment));
   }
 
   /** @internal TUNSETCARRIER. */
   setCarrier(link: LinkState, attachment: Attachment, carrier: boolean): void {
-    attachment.carrier = carrier;
+    this.#changeCarrier(link, () => (attachment.carrier = carrier));
+  }
+
+  /** Linux tells of the carrier of a link that is up only. */
+  #changeCarrier(link: LinkState, act: () => unknown): void {
+    const before = carrierOf(link);
+    act();
+    if (carrierOf(link) === before) return;
     this.#portChanged(link);
+    if (link.up) this.#changed(link);
+  }
+
+  #changed(link: LinkState): void {
+    for (const watch of this.#watches) watch.changed(link);
   }
 
   #rename(link: LinkState, name: string): void {
@@ -234,6 +263,7 @@ export class FakeNamespace {
     const { bridge } = master;
     if (!bridge) return;
     const ports = [...bridge.ports];
+    const before = [bridge.carrier, master.mac, master.mtu];
     bridge.carrier = ports.some((port) => port.up && carrierOf(port));
     if (!bridge.macSet) {
       master.mac = ports.reduce(
@@ -244,6 +274,8 @@ export class FakeNamespace {
     if (!bridge.mtuSet) {
       applyMtu(master, ports.length === 0 ? 1500 : Math.min(...ports.map(({ mtu }) => mtu)));
     }
+    const now = [bridge.carrier, master.mac, master.mtu];
+    if (now.some((value, i) => value !== before[i])) this.#changed(master);
   }
 }
 

@@ -15,6 +15,7 @@ import type {
   LinkChange,
   LinkList,
   LinkRef,
+  LinkWatch,
   OperationOptions,
   RecycleTarget,
   RemoveTarget,
@@ -22,6 +23,7 @@ import type {
   Tap,
   TapKernel,
   TapSpec,
+  WatchOptions,
 } from '../kernel.js';
 import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
 import type { Lane, Program, ProgramResult, ProgramRunner } from '../program.js';
@@ -41,6 +43,7 @@ import { applied } from './outcome.js';
 import { LinkReader } from './read.js';
 import { Recycler } from './recycle.js';
 import { Remover } from './remover.js';
+import { Watcher } from './watch.js';
 
 const BAD_MASTER = new Set(['EINVAL', 'EOPNOTSUPP', 'ENODEV']);
 
@@ -54,6 +57,7 @@ export class LinuxKernel implements TapKernel {
   readonly #reader: LinkReader;
   readonly #remover: Remover;
   readonly #recycler: Recycler;
+  readonly #watcher: Watcher;
   #closed = false;
   readonly #nextIfindex = ifindexSource();
   readonly #nextMac = macSource();
@@ -65,6 +69,7 @@ export class LinuxKernel implements TapKernel {
     const run = this.#run.bind(this);
     this.#reader = new LinkReader(run);
     this.#remover = new Remover(run, this.#reader);
+    this.#watcher = new Watcher(runner, netns);
     this.#recycler = new Recycler(run, this.#reader, this.#nextIfindex);
   }
 
@@ -273,9 +278,13 @@ export class LinuxKernel implements TapKernel {
     return findHolders(names);
   }
 
-  close(): Promise<void> {
+  watchLinks(options: WatchOptions): Promise<LinkWatch> {
+    return this.#watcher.watch(options);
+  }
+
+  async close(): Promise<void> {
     this.#closed = true;
-    return this.#runner.close();
+    await Promise.all([this.#runner.close(), this.#watcher.close()]);
   }
 
   /** Runs a change of one link; when its answer is lost, `readBack` tells what became of it. */

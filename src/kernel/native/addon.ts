@@ -15,6 +15,14 @@ export interface NativeLane {
   close(): void;
 }
 
+/** A thread of its own that listens to RTNLGRP_LINK. It keeps the process alive only until its first news. */
+export interface NativeMonitor {
+  /** Starts the thread, once. Returns 0 or a negative errno. */
+  start(): number;
+  /** Lets the thread end; `onNews(null)` tells the end. */
+  close(): void;
+}
+
 export interface Addon {
   /**
    * `name` is that of the thread, at most 15 bytes. `onResult` gets the result of each batch (the urgent ones in
@@ -27,6 +35,16 @@ export interface Addon {
     replyTimeoutMillis: number,
     onResult: (result: ArrayBuffer | null, urgent: boolean) => void,
   ) => NativeLane;
+  /**
+   * `onNews` gets buffers in host byte order: `u32 phase, u32 errno, u32 lost`, then netlink messages; the first one
+   * tells what became of the subscription, and null the end. It becomes a property of the monitor, as that of a lane.
+   */
+  readonly Monitor: new (
+    name: string,
+    netns: string | undefined,
+    receiveBuffer: number,
+    onNews: (news: ArrayBuffer | null) => void,
+  ) => NativeMonitor;
 }
 
 const FILE = fileURLToPath(new URL('../../../build/Release/tap_pool.node', import.meta.url));

@@ -5,12 +5,13 @@ import type { Program, ProgramResult, RunnerFailure, Step, StepReport } from '..
 const OP = { open: 1, 'ioctl-value': 2, 'ioctl-buffer': 3, netlink: 4, close: 5, expect: 6 } as const;
 
 /** Phases by number; 0 stands for a program that was run. */
-const PHASES: readonly (RunnerFailure['phase'] | undefined)[] = [
+export const PHASES: readonly (RunnerFailure['phase'] | undefined)[] = [
   undefined,
   'open netns',
   'setns',
   'socket',
   'bind',
+  'subscribe',
 ];
 
 const SLOTS_MAX = 1024;

@@ -1,5 +1,14 @@
-import type { Lane, Program, ProgramResult, ProgramRunner, RunnerFailure } from '../program.js';
+import type {
+  Lane,
+  News,
+  Program,
+  ProgramResult,
+  ProgramRunner,
+  RunnerFailure,
+  Subscription,
+} from '../program.js';
 import { LaneQueue } from './lane.js';
+import { subscribe } from './monitor.js';
 
 export interface NativeRunnerOptions {
   /** Path of the network namespace to work in. @default that of the process */
@@ -12,8 +21,10 @@ export interface NativeRunnerOptions {
 export class NativeRunner implements ProgramRunner {
   readonly name = 'native';
   readonly #lanes: Readonly<Record<Lane, LaneQueue>>;
+  readonly #netns: string | undefined;
 
   constructor({ netns, replyTimeoutMillis = 2000 }: NativeRunnerOptions = {}) {
+    this.#netns = netns;
     this.#lanes = {
       build: new LaneQueue({ name: 'tap-build', netns, replyTimeoutMillis }),
       reap: new LaneQueue({ name: 'tap-reap', netns, replyTimeoutMillis }),
@@ -27,6 +38,10 @@ export class NativeRunner implements ProgramRunner {
     { urgent = false, signal }: { urgent?: boolean | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<(ProgramResult | RunnerFailure)[]> {
     return this.#lanes[lane].run(programs, urgent, signal);
+  }
+
+  subscribe(onNews: (news: News) => void): Promise<Subscription | RunnerFailure> {
+    return subscribe({ netns: this.#netns }, onNews);
   }
 
   async close(): Promise<void> {

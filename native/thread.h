@@ -1,0 +1,19 @@
+#ifndef TAP_POOL_THREAD_H
+#define TAP_POOL_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+/* As long as the kernel lets the name of a thread be, with its NUL. */
+#define THREAD_NAME_SIZE 16
+
+/* Starts a thread of our own: with a small stack, and no signal of the process is ever handled on it. Returns 0 or -errno. */
+int thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
+
+/*
+ * Moves the calling thread into the network namespace of that path. Returns 0 or -errno; `opened` tells whether the
+ * path could be opened.
+ */
+int thread_enter_netns(const char *path, bool *opened);
+
+#endif
