@@ -129,7 +129,7 @@ export class Adopter {
       const tap = batch[i] as StampedTap;
       if (!(answer instanceof TapPoolError)) {
         const { ifindex, name, mac = '' } = tap.link;
-        adopted.push({ ifindex, name, mac, alias, labelled: false, bridge, lease: undefined });
+        adopted.push({ ifindex, name, mac, alias, labelled: false, bridge, lease: undefined, idleSince: 0 });
         continue;
       }
       this.#bridges.left(bridge);
@@ -160,7 +160,7 @@ export class Adopter {
   #pooled({ ifindex, name, master }: Link, alias: string, mac: string): PooledTap {
     const bridge = this.#bridges.nameOf(master);
     this.#bridges.joined(bridge);
-    return { ifindex, name, mac, alias, labelled: false, bridge, lease: undefined };
+    return { ifindex, name, mac, alias, labelled: false, bridge, lease: undefined, idleSince: 0 };
   }
 
   #alias(label: string | undefined): string {

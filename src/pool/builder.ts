@@ -86,7 +86,10 @@ export class Builder {
         return { result: answer, bridge };
       }
       this.created += 1;
-      return { result: { ...answer, alias, labelled: false, bridge, lease: undefined }, bridge };
+      return {
+        result: { ...answer, alias, labelled: false, bridge, lease: undefined, idleSince: 0 },
+        bridge,
+      };
     });
   }
 }

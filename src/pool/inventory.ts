@@ -22,6 +22,8 @@ export interface PooledTap {
   readonly bridge: string | undefined;
   /** The lease that it is under; undefined while it is in nobody's hands. */
   lease: TapLease | undefined;
+  /** When it became idle last (performance.now()). */
+  idleSince: number;
 }
 
 export class Inventory {
@@ -30,6 +32,8 @@ export class Inventory {
   readonly #prefix: string;
   /** The newest is the last: LIFO. */
   readonly #entries: PooledTap[] = [];
+  /** Those that are idle or leased. */
+  readonly #byIndex = new Map<number, PooledTap>();
   /** By name. */
   readonly #leased = new Map<string, PooledTap>();
   /** Places of entries that are being built or recycled. */
@@ -76,6 +80,7 @@ export class Inventory {
 
   /** Hands out a TAP that was never idle here. */
   lend(tap: PooledTap, source: 'pool' | 'created', holder: LeaseHolder): TapLease {
+    this.#byIndex.set(tap.ifindex, tap);
     return this.#lease(tap, source, holder);
   }
 
@@ -104,6 +109,7 @@ export class Inventory {
     }
     tap.lease = undefined;
     this.#leased.delete(tap.name);
+    this.#byIndex.delete(tap.ifindex);
     return tap;
   }
 
@@ -133,7 +139,12 @@ export class Inventory {
   settle(places: number, taps: readonly PooledTap[]): Promise<void> {
     return this.#mutex.runExclusive(() => {
       this.#reserved -= places;
-      this.#entries.push(...taps);
+      const idleSince = performance.now();
+      for (const tap of taps) {
+        tap.idleSince = idleSince;
+        this.#byIndex.set(tap.ifindex, tap);
+        this.#entries.push(tap);
+      }
     });
   }
 
@@ -142,19 +153,39 @@ export class Inventory {
     return this.#mutex.runExclusive(() => this.#nextName());
   }
 
-  /** Takes one idle TAP out, by its index. */
-  extract(ifindex: number): PooledTap | undefined {
-    const at = this.#entries.findIndex((tap) => tap.ifindex === ifindex);
-    return at < 0 ? undefined : this.#entries.splice(at, 1)[0];
+  /** The idle or leased TAP of the index. */
+  byIndex(ifindex: number): PooledTap | undefined {
+    return this.#byIndex.get(ifindex);
   }
 
-  get entries(): readonly PooledTap[] {
-    return this.#entries;
+  /** All idle and leased TAPs. */
+  all(): PooledTap[] {
+    return [...this.#byIndex.values()];
+  }
+
+  /** Takes one idle TAP out, for good; false if it is not idle. */
+  extract(tap: PooledTap): boolean {
+    const at = this.#entries.indexOf(tap);
+    if (at < 0) return false;
+    this.#entries.splice(at, 1);
+    this.#byIndex.delete(tap.ifindex);
+    return true;
+  }
+
+  /** Takes one idle TAP out and keeps its place, which `settle` gives back; false if it is not idle. */
+  suspend(tap: PooledTap): boolean {
+    if (!this.extract(tap)) return false;
+    this.#reserved += 1;
+    return true;
   }
 
   /** Takes all idle TAPs out, for good. */
   drain(): Promise<PooledTap[]> {
-    return this.#mutex.runExclusive(() => this.#entries.splice(0));
+    return this.#mutex.runExclusive(() => {
+      const taps = this.#entries.splice(0);
+      for (const { ifindex } of taps) this.#byIndex.delete(ifindex);
+      return taps;
+    });
   }
 
   /** Names end at 15 bytes: after the last index that fits comes 0 again. A name that is taken is skipped later. */

@@ -20,6 +20,7 @@ import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
 import { ABANDONED, formatStamp, newInstance, now, type Instance } from './stamp.js';
+import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
 export interface AcquireOptions {
@@ -77,6 +78,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #stamp: (label?: string) => string;
   readonly #fill: Fill;
   readonly #adopter: Adopter;
+  readonly #watcher: Watcher;
   /** What `close` waits for. */
   readonly #inFlight = new Set<Promise<unknown>>();
   #checked: Promise<void> | undefined;
@@ -126,6 +128,17 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
         this.emit('quarantined', { name, holders });
       },
+    });
+    this.#watcher = new Watcher({
+      kernel: this.#kernel,
+      settings,
+      inventory: this.#inventory,
+      bridges: this.#bridges,
+      logger: this.#logger,
+      onDrift: (tap, why) => this.#onDrift(tap, why),
+      onLost: ({ name }) => this.emit('lost', { name }),
+      onResync: () => this.emit('resync'),
+      track: (work) => this.#track(work),
     });
     this.#adopter = new Adopter(
       this.#kernel,
@@ -373,6 +386,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
 
   async #close(keep: boolean): Promise<void> {
     this.#fill.stop();
+    await this.#watcher.stop();
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
     const quarantined = this.#quarantine.clear();
     const idle = await this.#inventory.drain();
@@ -402,6 +416,17 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     return this.close();
   }
 
+  /** An idle TAP is not what it was: it is deleted, if it is still ours and free, and replaced. */
+  #onDrift(tap: PooledTap, why: string): void {
+    this.#logger.warn({ tap: tap.name, why }, 'an idle tap was changed by somebody else');
+    this.emit('drift', { name: tap.name, why });
+    const retiring = this.#returns.retire(tap).then((result) => {
+      if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD') this.#quarantine.add(tap);
+      this.#refill();
+    });
+    void this.#track(retiring);
+  }
+
   #refill(): void {
     if (this.#closed || this.#settings.size === 0) return;
     void this.#track(this.#fill.join(undefined)).catch((error: unknown) => {
@@ -413,7 +438,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   #check(): Promise<void> {
     this.#checked ??= this.#kernel
       .check()
-      .then(() => this.#bridges.resolve())
+      .then(() => Promise.all([this.#bridges.resolve(), this.#watcher.start()]))
+      .then(() => undefined)
       .catch((error: unknown) => {
         this.#checked = undefined;
         throw error;
