@@ -108,9 +108,18 @@ export class Inventory {
       });
     }
     tap.lease = undefined;
-    this.#leased.delete(tap.name);
+    // Where somebody deleted the TAP, another one may be leased under its name by now.
+    if (this.#leased.get(tap.name) === tap) this.#leased.delete(tap.name);
     this.#byIndex.delete(tap.ifindex);
     return tap;
+  }
+
+  /** Takes `endLease` back. */
+  resumeLease(lease: TapLease): void {
+    const tap = TapLease.tapOf(lease);
+    tap.lease = lease;
+    this.#byIndex.set(tap.ifindex, tap);
+    if (!this.#leased.has(tap.name)) this.#leased.set(tap.name, tap);
   }
 
   /** Reserves up to `limit` places for new entries and takes as many names. */

@@ -33,6 +33,11 @@ export class TapLease implements AsyncDisposable {
     return lease.#tap;
   }
 
+  /** Whether the lease is of this pool. @internal */
+  static isOf(lease: TapLease, holder: LeaseHolder): boolean {
+    return lease.#holder === holder;
+  }
+
   /** Whether the lease was given back. */
   get released(): boolean {
     return this.#tap.lease !== this;

@@ -122,6 +122,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       graveyard: this.#graveyard,
       quarantine: this.#quarantine,
       logger: this.#logger,
+      instance,
       stamp,
       onRetired: () => this.#refill(),
       onQuarantined: ({ name }, holders) => {
@@ -268,7 +269,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.#refuseClosed();
     this.#misses += 1;
     const created = this.#track(this.#createOne(fallbackName, signal));
-    const tap = await abortable(created, signal, (late) => void this.#track(this.#returns.retire(late)));
+    const tap = await abortable(created, signal, (late) => void this.#track(this.#returns.discard(late)));
     return this.#inventory.lend(tap, 'created', this);
   }
 
@@ -297,7 +298,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
         return lease;
       } catch (error) {
         if (error instanceof TapPoolError && error.outcome === 'applied') tap.alias = alias;
-        await this.#track(this.#returns.retire(this.#inventory.endLease(lease)));
+        await this.#track(this.#returns.discard(this.#inventory.endLease(lease)));
         const gone =
           error instanceof TapPoolError &&
           (error.code === 'ERR_TAP_NOT_FOUND' || error.code === 'ERR_TAP_NOT_OWNED');
@@ -344,17 +345,22 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
         tap: name,
       });
     }
-    if (this.#quarantine.find(name)) return this.#releaseQuarantined(name, force);
+    if (this.#quarantine.find(name)) return this.#track(this.#releaseQuarantined(name, force));
     return this.#track(this.#returns.releaseStranger(name, force));
   }
 
   #takeBack(lease: TapLease, force: boolean): Promise<ReleaseResult> {
-    return this.#track(this.#returns.takeBack(this.#inventory.endLease(lease), force));
+    if (!TapLease.isOf(lease, this)) {
+      const message = `the lease of ${lease.name} is of another pool`;
+      throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
+    }
+    const tap = this.#inventory.endLease(lease);
+    return this.#track(this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(lease)));
   }
 
-  #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {
-    const tap = force ? this.#quarantine.remove(name) : undefined;
-    if (tap) return this.#track(this.#returns.takeBack(tap, force));
+  async #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {
+    const tap = force ? await this.#quarantine.remove(name) : undefined;
+    if (tap) return this.#returns.takeBack(tap, force, () => this.#quarantine.add(tap));
     const message = `${name} was released already, and is quarantined while a process holds it; { force: true } deletes it`;
     throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: name });
   }
@@ -420,11 +426,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   #onDrift(tap: PooledTap, why: string): void {
     this.#logger.warn({ tap: tap.name, why }, 'an idle tap was changed by somebody else');
     this.emit('drift', { name: tap.name, why });
-    const retiring = this.#returns.retire(tap).then((result) => {
-      if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD') this.#quarantine.add(tap);
-      this.#refill();
-    });
-    void this.#track(retiring);
+    void this.#track(this.#returns.discard(tap).then(() => this.#refill()));
   }
 
   #refill(): void {

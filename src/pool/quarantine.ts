@@ -6,7 +6,7 @@ const FIRST_DELAY_MILLIS = 2;
 const LONGEST_DELAY_MILLIS = 1000;
 
 export interface QuarantineHooks {
-  /** Tries to take care of the TAP; `ERR_TAP_HELD` where it is still held. */
+  /** Tries to take care of the TAP; the error for which it is still there, e.g. `ERR_TAP_HELD`. */
   readonly retry: (tap: PooledTap) => Promise<TapPoolError | undefined>;
   readonly onFreed: (tap: PooledTap, quarantinedMillis: number) => void;
   readonly onTimeout: (tap: PooledTap, holders: readonly number[], quarantinedMillis: number) => void;
@@ -17,6 +17,7 @@ interface Inmate {
   readonly since: number;
   delay: number;
   timer: NodeJS.Timeout | undefined;
+  trying: Promise<void> | undefined;
   overdue: boolean;
 }
 
@@ -35,11 +36,12 @@ export class Quarantine {
   }
 
   add(tap: PooledTap): void {
-    const inmate = {
+    const inmate: Inmate = {
       tap,
       since: performance.now(),
       delay: FIRST_DELAY_MILLIS,
       timer: undefined,
+      trying: undefined,
       overdue: false,
     };
     this.#inmates.set(tap.name, inmate);
@@ -50,22 +52,29 @@ export class Quarantine {
     return this.#inmates.get(name)?.tap;
   }
 
-  /** Takes a TAP out, for whoever asked by force. */
-  remove(name: string): PooledTap | undefined {
+  /** Takes a TAP out, for whoever asked by force; a try that is under way comes first, and may have freed it. */
+  async remove(name: string): Promise<PooledTap | undefined> {
     const inmate = this.#inmates.get(name);
-    clearTimeout(inmate?.timer);
+    await inmate?.trying;
+    if (!inmate || this.#inmates.get(name) !== inmate) return undefined;
+    clearTimeout(inmate.timer);
     this.#inmates.delete(name);
-    return inmate?.tap;
+    return inmate.tap;
   }
 
   /** Gives up all of them: they stay in the kernel with their stamp. */
   clear(): PooledTap[] {
-    return [...this.#inmates.keys()].flatMap((name) => this.remove(name) ?? []);
+    const inmates = [...this.#inmates.values()];
+    this.#inmates.clear();
+    for (const { timer } of inmates) clearTimeout(timer);
+    return inmates.map(({ tap }) => tap);
   }
 
   /** A timer that keeps no process alive. */
   #schedule(inmate: Inmate): void {
-    inmate.timer = setTimeout(() => void this.#try(inmate), inmate.delay).unref();
+    inmate.timer = setTimeout(() => {
+      inmate.trying = this.#try(inmate);
+    }, inmate.delay).unref();
   }
 
   async #try(inmate: Inmate): Promise<void> {
@@ -73,7 +82,8 @@ export class Quarantine {
     const error = await this.#hooks.retry(tap);
     if (this.#inmates.get(tap.name) !== inmate) return;
     const quarantinedMillis = performance.now() - inmate.since;
-    if (error?.code !== 'ERR_TAP_HELD') {
+    // What is free but cannot be deleted now is ours still.
+    if (error === undefined || error.code === 'ERR_TAP_NOT_OWNED') {
       this.#inmates.delete(tap.name);
       this.#hooks.onFreed(tap, quarantinedMillis);
       return;

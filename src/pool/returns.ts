@@ -8,6 +8,7 @@ import { isTapPoolName } from './names.js';
 import type { Settings, TapPoolLogger } from './options.js';
 import type { Quarantine } from './quarantine.js';
 import type { ReleaseResult } from './release.js';
+import { parseStamp, sameInstance, type Instance } from './stamp.js';
 
 export interface ReturnsParts {
   readonly kernel: TapKernel;
@@ -17,6 +18,7 @@ export interface ReturnsParts {
   readonly graveyard: Graveyard;
   readonly quarantine: Quarantine;
   readonly logger: TapPoolLogger;
+  readonly instance: Instance;
   /** The stamp of a TAP without a label. */
   readonly stamp: () => string;
   /** A TAP was deleted: the pool may want another. */
@@ -32,11 +34,17 @@ export class Returns {
     this.#parts = parts;
   }
 
-  /** A TAP whose lease has ended. Rejects where it could be neither recycled nor deleted. */
-  async takeBack(tap: PooledTap, force: boolean): Promise<ReleaseResult> {
+  /**
+   * A TAP whose lease has ended. Rejects where it could be neither recycled nor deleted; where it is still ours,
+   * `undo` gives it back to whoever had it.
+   */
+  async takeBack(tap: PooledTap, force: boolean, undo: () => void): Promise<ReleaseResult> {
     const result = await this.#dispose(tap, force);
     if (!(result instanceof TapPoolError)) return result;
-    if (result.code !== 'ERR_TAP_HELD') throw result;
+    if (result.code !== 'ERR_TAP_HELD') {
+      if (result.code !== 'ERR_TAP_NOT_OWNED') undo();
+      throw result;
+    }
     const holders = result.holders ?? [];
     this.#parts.quarantine.add(tap);
     this.#parts.onQuarantined(tap, holders);
@@ -83,6 +91,10 @@ export class Returns {
     const { kernel, settings, bridges, stamp } = this.#parts;
     const { ifindex, name, alias, mac, bridge } = tap;
     const master = bridges.indexOf(bridge);
+    if (master === undefined && settings.bridges.length > 0) {
+      const message = `${name} has no bridge to go back to`;
+      return new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', message, { tap: name });
+    }
     // A label is the tenant's: it does not stay.
     const next = tap.labelled ? stamp() : alias;
     const spec: RecycleTarget['spec'] = {
@@ -107,16 +119,31 @@ export class Returns {
     return result;
   }
 
-  /** A name that this pool knows nothing of. */
+  /** A TAP that nobody is to have: deleted, and where that fails, tried again. */
+  async discard(tap: PooledTap): Promise<void> {
+    const result = await this.retire(tap);
+    if (result instanceof TapPoolError && result.code !== 'ERR_TAP_NOT_OWNED')
+      this.#parts.quarantine.add(tap);
+  }
+
+  /** A name that this pool has neither leased nor idle. */
   async releaseStranger(name: string, force: boolean): Promise<ReleaseResult> {
-    const { kernel } = this.#parts;
+    const { kernel, instance } = this.#parts;
     const link = await kernel.getLink({ name }, { urgent: true });
     if (!link) throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no TAP ${name}`, { tap: name });
+    const { alias } = link;
+    const stamp = parseStamp(alias);
+    if (stamp && sameInstance(stamp, instance)) {
+      const message = `${name} is not leased: this pool is making, recycling or deleting it`;
+      throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: name });
+    }
     if (!force) {
       const message = `${name} is not leased from this pool and does not bear its stamp; { force: true } deletes it all the same`;
       throw new TapPoolError('ERR_TAP_NOT_OWNED', message, { tap: name });
     }
-    const [result] = await kernel.removeTaps([{ ifindex: link.ifindex, force }]);
+    const [result] = await kernel.removeTaps([
+      { ifindex: link.ifindex, ...(alias === undefined ? {} : { alias }), force },
+    ]);
     if (result instanceof TapPoolError) throw result;
     return { status: 'retired', name };
   }
