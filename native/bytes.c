@@ -13,7 +13,8 @@ int bytes_reserve(struct bytes *bytes, size_t more) {
   if (more > BYTES_MAX - bytes->length)
     return -ENOMEM;
 
-  size_t capacity = bytes->capacity * 2;
+  /* Never more than the limit: it could be filled without asking again. */
+  size_t capacity = bytes->capacity < BYTES_MAX / 2 ? bytes->capacity * 2 : BYTES_MAX;
   if (capacity < bytes->length + more)
     capacity = bytes->length + more;
   uint8_t *data = realloc(bytes->data, capacity);

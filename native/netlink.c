@@ -296,6 +296,9 @@ static int receive(struct netlink *netlink, struct exchange *exchange) {
       taken = take_datagram(exchange, netlink->port, netlink->buffer, (size_t)length);
     if (taken < 0)
       return taken;
+    /* Where strangers write without end there is never anything to wait for. */
+    if (taken == 0 && atomic_load(netlink->stopping))
+      return -ECANCELED;
     if (taken == 0 && now_ns() >= deadline)
       return -ETIMEDOUT;
   }
