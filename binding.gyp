@@ -6,6 +6,7 @@
         "native/addon.c",
         "native/bytes.c",
         "native/handle.c",
+        "native/holders.c",
         "native/lane.c",
         "native/monitor.c",
         "native/netlink.c",

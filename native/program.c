@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "holders.h"
 #include "thread.h"
 
 #define SLOT_EMPTY (-1)
@@ -74,6 +75,7 @@ static bool step_is_valid(const struct step *step) {
   case OP_NETLINK:
     return true;
   case OP_CLOSE:
+  case OP_HOLDERS:
     return step->length == 0;
   case OP_EXPECT:
     return step->length >= 4;
@@ -215,6 +217,8 @@ static int run_step(struct machine *machine, const struct step *step, struct byt
     return run_netlink(machine, step, output, spare);
   case OP_EXPECT:
     return run_expect(machine, step, output);
+  case OP_HOLDERS:
+    return holders_list(output, spare);
   default:
     close_slot(slot);
     return 0;

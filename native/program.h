@@ -19,6 +19,7 @@
  *            OP_NETLINK       the messages
  *            OP_CLOSE         nothing
  *            OP_EXPECT        u32 header, the attributes
+ *            OP_HOLDERS       nothing
  *
  * Its result, one entry per program:
  *
@@ -28,7 +29,7 @@
  * failed or have output. Any other phase: the program was not run, and n is the errno of what failed. (PHASE_SUBSCRIBE
  * is of monitors only.)
  */
-enum op { OP_OPEN = 1, OP_IOCTL_VALUE, OP_IOCTL_BUFFER, OP_NETLINK, OP_CLOSE, OP_EXPECT };
+enum op { OP_OPEN = 1, OP_IOCTL_VALUE, OP_IOCTL_BUFFER, OP_NETLINK, OP_CLOSE, OP_EXPECT, OP_HOLDERS };
 enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND, PHASE_SUBSCRIBE };
 
 #define SLOTS_MAX 1024

@@ -57,13 +57,23 @@ export interface ExpectStep {
   readonly attributes: Uint8Array;
 }
 
+/**
+ * Lists the TUN descriptors of all processes that this one may inspect. Output: of each the process id (u32, host byte
+ * order) and the name of its interface (16 bytes, padded with NULs).
+ */
+export interface HoldersStep {
+  readonly op: 'holders';
+  readonly slot: number;
+}
+
 /** Closes the slot's descriptor, if it has one. */
 export interface CloseStep {
   readonly op: 'close';
   readonly slot: number;
 }
 
-export type Step = OpenStep | IoctlValueStep | IoctlBufferStep | NetlinkStep | ExpectStep | CloseStep;
+export type Step =
+  OpenStep | IoctlValueStep | IoctlBufferStep | NetlinkStep | ExpectStep | HoldersStep | CloseStep;
 export type Program = readonly Step[];
 
 /** What one step reported: an errno (positive; 0 for success) and, of some steps, output. */

@@ -62,6 +62,7 @@ function syscallOf(step: Step): string {
     case 'netlink':
       return messageName(step.messages);
     case 'expect':
+    case 'holders':
     case 'close':
       return step.op;
   }

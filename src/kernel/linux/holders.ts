@@ -1,47 +1,52 @@
-/**
- * Who holds a TAP: the kernel tells in /proc/PID/fdinfo/FD, line `iff:` (drivers/net/tun.c, tun_chr_show_fdinfo),
- * for the processes that this one may inspect.
- */
+/** Who holds a TAP, as far as this process may see it: /proc/PID/fdinfo tells. Read on a lane, for /proc can be long. */
 import { TapPoolError } from '../../errors.js';
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { HOST_BYTE_ORDER, viewOf } from '../../rtnetlink/index.js';
+import { firstFailure, toError, type Run } from './failure.js';
 
-export async function findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
-  const holders = new Map<string, number[]>(names.map((name) => [name, []]));
-  if (names.length === 0) return holders;
-  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
-  for (const pid of pids) {
-    for (const name of await tapsOf(pid)) {
-      const found = holders.get(name);
-      if (found && !found.includes(Number(pid))) found.push(Number(pid));
-    }
+const PID_BYTES = 4;
+const NAME_BYTES = 16;
+const PROGRAM = [{ op: 'holders', slot: 0 }] as const;
+
+export class HolderFinder {
+  readonly #run: Run;
+
+  constructor(run: Run) {
+    this.#run = run;
   }
-  return holders;
-}
 
-/** A process that is gone or may not be looked at has no TAPs that could be told. */
-async function tapsOf(pid: string): Promise<string[]> {
-  const fds = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  const names = await Promise.all(
-    fds.map(async (fd) => {
-      const path = await readlink(`/proc/${pid}/fd/${fd}`).catch(() => '');
-      // A jailed VMM opens a device node of its own, under another path.
-      if (!path.endsWith('/tun')) return undefined;
-      const info = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
-      return /^iff:\s*(\S+)/m.exec(info)?.[1];
-    }),
-  );
-  return names.filter((name) => name !== undefined);
-}
+  /**
+   * The process ids by name. A TAP of the same name in another network namespace cannot be told apart.
+   */
+  async find(names: readonly string[]): Promise<Map<string, number[]>> {
+    const holders = new Map<string, number[]>(names.map((name) => [name, []]));
+    const what = 'finding the processes that hold a TAP';
+    const [answer] = await this.#run('reap', [PROGRAM], what, { urgent: true });
+    if (answer === undefined || answer instanceof TapPoolError) throw answer as TapPoolError;
+    const failure = firstFailure(PROGRAM, answer);
+    if (failure) throw toError(failure, what, undefined);
+    const output = answer[0]?.output ?? new Uint8Array();
+    const view = viewOf(output);
+    for (let at = 0; at + PID_BYTES + NAME_BYTES <= output.length; at += PID_BYTES + NAME_BYTES) {
+      const pid = view.getUint32(at, HOST_BYTE_ORDER === 'LE');
+      const name = output.subarray(at + PID_BYTES, at + PID_BYTES + NAME_BYTES);
+      const found = holders.get(String.fromCharCode(...name.subarray(0, name.indexOf(0))));
+      if (found && !found.includes(pid)) found.push(pid);
+    }
+    return holders;
+  }
 
-/** The error about a TAP that somebody holds, with the holders that can be found. */
-export async function heldError(name: string): Promise<TapPoolError> {
-  const holders = (await findHolders([name])).get(name) ?? [];
-  const by = holders.length > 0 ? `process ${holders.join(', ')}` : 'a process that this one may not inspect';
-  const message = `${name} is held open by ${by}`;
-  return new TapPoolError('ERR_TAP_HELD', message, {
-    errno: 'EBUSY',
-    syscall: 'ioctl TUNSETIFF',
-    tap: name,
-    holders,
-  });
+  /** The error about a TAP that somebody holds, with the holders that can be found. */
+  async heldError(name: string): Promise<TapPoolError> {
+    // Not knowing who holds it does not make it free.
+    const found = await this.find([name]).catch(() => new Map<string, number[]>());
+    const holders = found.get(name) ?? [];
+    const by =
+      holders.length > 0 ? `process ${holders.join(', ')}` : 'a process that this one may not inspect';
+    return new TapPoolError('ERR_TAP_HELD', `${name} is held open by ${by}`, {
+      errno: 'EBUSY',
+      syscall: 'ioctl TUNSETIFF',
+      tap: name,
+      holders,
+    });
+  }
 }

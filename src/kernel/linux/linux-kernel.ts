@@ -38,7 +38,7 @@ import {
   toError,
   type Failure,
 } from './failure.js';
-import { findHolders } from './holders.js';
+import { HolderFinder } from './holders.js';
 import { applied } from './outcome.js';
 import { LinkReader } from './read.js';
 import { Recycler } from './recycle.js';
@@ -55,10 +55,10 @@ export class LinuxKernel implements TapKernel {
   readonly #runner: ProgramRunner;
   readonly #netns: string | undefined;
   readonly #reader: LinkReader;
+  readonly #holders: HolderFinder;
   readonly #remover: Remover;
   readonly #recycler: Recycler;
   readonly #watcher: Watcher;
-  #closed = false;
   readonly #nextIfindex = ifindexSource();
   readonly #nextMac = macSource();
 
@@ -68,9 +68,10 @@ export class LinuxKernel implements TapKernel {
     this.#netns = netns;
     const run = this.#run.bind(this);
     this.#reader = new LinkReader(run);
-    this.#remover = new Remover(run, this.#reader);
+    this.#holders = new HolderFinder(run);
+    this.#remover = new Remover(run, this.#reader, this.#holders);
     this.#watcher = new Watcher(runner, netns);
-    this.#recycler = new Recycler(run, this.#reader, this.#nextIfindex);
+    this.#recycler = new Recycler(run, this.#reader, this.#holders, this.#nextIfindex);
   }
 
   async createTaps(specs: readonly TapSpec[], options: OperationOptions = {}): Promise<Result<Tap>[]> {
@@ -273,9 +274,7 @@ export class LinuxKernel implements TapKernel {
 
   async findHolders(names: readonly string[]): Promise<Map<string, number[]>> {
     for (const name of names) validateLinkName(name);
-    if (this.#closed)
-      throw new TapPoolError('ERR_TAP_CLOSED', 'finding holders: the kernel object is closed');
-    return findHolders(names);
+    return this.#holders.find(names);
   }
 
   watchLinks(options: WatchOptions): Promise<LinkWatch> {
@@ -283,7 +282,6 @@ export class LinuxKernel implements TapKernel {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
     await Promise.all([this.#runner.close(), this.#watcher.close()]);
   }
 

@@ -29,7 +29,7 @@ import {
   linkReply,
   type Fingerprint,
 } from './fingerprint.js';
-import { heldError } from './holders.js';
+import type { HolderFinder } from './holders.js';
 import { applied } from './outcome.js';
 import type { LinkReader } from './read.js';
 import { readingSteps, sampleProgram, scrubProgram, type Residue, type ScrubProgram } from './scrub.js';
@@ -47,15 +47,17 @@ interface Sample {
 export class Recycler {
   readonly #run: Run;
   readonly #reader: LinkReader;
+  readonly #holders: HolderFinder;
   readonly #nextIfindex: () => number;
   /** Of a fresh TAP, by description. */
   readonly #samples = new Map<string, Sample>();
   /** Numbers the calls of `recycle`. */
   #call = 0;
 
-  constructor(run: Run, reader: LinkReader, nextIfindex: () => number) {
+  constructor(run: Run, reader: LinkReader, holders: HolderFinder, nextIfindex: () => number) {
     this.#run = run;
     this.#reader = reader;
+    this.#holders = holders;
     this.#nextIfindex = nextIfindex;
   }
 
@@ -84,7 +86,7 @@ export class Recycler {
     // Of what is gone or somebody else's, the program tells.
     if (link?.alias !== alias) return undefined;
     const queues = (link.tun?.queues ?? 0) + (link.tun?.disabledQueues ?? 0);
-    return queues > 0 ? heldError(link.name) : undefined;
+    return queues > 0 ? this.#holders.heldError(link.name) : undefined;
   }
 
   async #pass(
@@ -142,7 +144,7 @@ export class Recycler {
       if (scrub.proofs.includes(failed.step))
         return { error: unfit(spec, 'another process has just taken it over') };
       if (failed.step === scrub.claim && failure.errno === 'EBUSY')
-        return { error: await heldError(spec.name) };
+        return { error: await this.#holders.heldError(spec.name) };
       if (failed.step === scrub.type) {
         const why = 'another device is built upon it, or it belongs to one';
         // The second pass takes it out of a bridge.

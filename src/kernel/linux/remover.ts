@@ -5,7 +5,7 @@ import type { Link, OperationOptions, RemoveTarget, Result } from '../kernel.js'
 import { validateRemoveTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
 import { asValue, describe, notOwned, refusal, toError, type Failure, type Run } from './failure.js';
-import { heldError } from './holders.js';
+import type { HolderFinder } from './holders.js';
 import { linksOf, type LinkReader } from './read.js';
 import { REMOVE_BATCH, removeProgram, type RemoveMember } from './remove.js';
 
@@ -16,11 +16,13 @@ type Member = RemoveMember & { readonly at: number };
 export class Remover {
   readonly #run: Run;
   readonly #reader: LinkReader;
+  readonly #holders: HolderFinder;
   #group: Promise<number> | undefined;
 
-  constructor(run: Run, reader: LinkReader) {
+  constructor(run: Run, reader: LinkReader, holders: HolderFinder) {
     this.#run = run;
     this.#reader = reader;
+    this.#holders = holders;
   }
 
   async remove(targets: readonly RemoveTarget[], options: OperationOptions): Promise<Result<true>[]> {
@@ -42,7 +44,7 @@ export class Remover {
     for (const [n, at] of valid.entries()) {
       const target = targets[at] as RemoveTarget;
       const link = links instanceof TapPoolError ? links : links[n];
-      const error = link instanceof TapPoolError ? link : await unfit(link, target);
+      const error = link instanceof TapPoolError ? link : await this.#unfit(link, target);
       if (error) results[at] = error;
       else members.push({ at, link: link as Link, force: target.force ?? false });
     }
@@ -102,7 +104,9 @@ export class Remover {
 
   async #refused({ link }: Member, now: Link, failure: Failure, what: string): Promise<TapPoolError> {
     if (failure.step.op !== 'expect') {
-      return failure.errno === 'EBUSY' ? heldError(link.name) : toError(failure, what, link.name);
+      return failure.errno === 'EBUSY'
+        ? this.#holders.heldError(link.name)
+        : toError(failure, what, link.name);
     }
     if (now.alias !== link.alias) return notOwned(now);
     const message = `${what}: somebody has just renamed it to ${now.name}`;
@@ -126,14 +130,14 @@ export class Remover {
       if (!taken.has(group)) return group;
     }
   }
-}
 
-async function unfit(link: Link | undefined, target: RemoveTarget): Promise<TapPoolError | undefined> {
-  if (!link) return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${target.ifindex}`);
-  const { name, tun } = link;
-  if (tun?.type !== 'tap')
-    return new TapPoolError('ERR_TAP_WRONG_KIND', `${name} is not a TAP`, { tap: name });
-  if (target.alias !== undefined && link.alias !== target.alias) return notOwned(link);
-  const attached = (tun.queues ?? 0) + (tun.disabledQueues ?? 0);
-  return tun.multiQueue && attached > 0 && !target.force ? heldError(name) : undefined;
+  async #unfit(link: Link | undefined, target: RemoveTarget): Promise<TapPoolError | undefined> {
+    if (!link) return new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${target.ifindex}`);
+    const { name, tun } = link;
+    if (tun?.type !== 'tap')
+      return new TapPoolError('ERR_TAP_WRONG_KIND', `${name} is not a TAP`, { tap: name });
+    if (target.alias !== undefined && link.alias !== target.alias) return notOwned(link);
+    const attached = (tun.queues ?? 0) + (tun.disabledQueues ?? 0);
+    return tun.multiQueue && attached > 0 && !target.force ? this.#holders.heldError(name) : undefined;
+  }
 }

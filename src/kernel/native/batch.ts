@@ -2,7 +2,15 @@
 import { TapPoolError } from '../../errors.js';
 import type { Program, ProgramResult, RunnerFailure, Step, StepReport } from '../program.js';
 
-const OP = { open: 1, 'ioctl-value': 2, 'ioctl-buffer': 3, netlink: 4, close: 5, expect: 6 } as const;
+const OP = {
+  open: 1,
+  'ioctl-value': 2,
+  'ioctl-buffer': 3,
+  netlink: 4,
+  close: 5,
+  expect: 6,
+  holders: 7,
+} as const;
 
 /** Phases by number; 0 stands for a program that was run. */
 export const PHASES: readonly (RunnerFailure['phase'] | undefined)[] = [
@@ -90,6 +98,7 @@ export class BatchWriter {
         this.#words[this.#end++] = step.header;
         this.#put(step.attributes);
         break;
+      case 'holders':
       case 'close':
         this.#header(step, 0);
     }
