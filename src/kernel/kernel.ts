@@ -272,8 +272,10 @@ export interface TapKernel {
    * kernel object is closed. Resolves when the subscription is in force: whatever happens after that is told, or else
    * that something was lost. A watch keeps no process alive. Equivalent to `ip monitor link`.
    *
-   * Not told: the flags of a bridge port that were changed through the bridge (`bridge link set`), and TUN settings
-   * that an ioctl changes without a word (owner, persistence).
+   * Linux itself is not always prompt. It tells of a carrier that comes or goes at most once a second. Of a link that
+   * is down it keeps alias, group, alternative names, the mode of IPv6 addresses and port flags to itself until
+   * something else is told of it; of any link what an ioctl of TUN sets (owner, persistence), port flags that were set
+   * through the bridge (`bridge link set`), and for a moment that IPv6 came or went with the MTU.
    *
    * Rejects with `ERR_TAP_NETNS`, `ERR_TAP_PERMISSION`, `ERR_TAP_CLOSED`, `ERR_TAP_KERNEL`.
    */

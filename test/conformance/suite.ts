@@ -10,6 +10,7 @@ import { lifetime } from './lifetime.js';
 import { reading } from './reading.js';
 import { recycling } from './recycling.js';
 import { removing } from './removing.js';
+import { watching } from './watching.js';
 
 /**
  * Registers the tests for one kernel.
@@ -40,7 +41,17 @@ export function conformance(name: string, open: () => Host): void {
       assert.deepEqual(left, ['lo'], 'links left behind');
     });
 
-    for (const chapter of [creating, removing, recycling, reading, changing, bridges, input, lifetime])
+    for (const chapter of [
+      creating,
+      removing,
+      recycling,
+      reading,
+      changing,
+      bridges,
+      watching,
+      input,
+      lifetime,
+    ])
       chapter(host);
   });
 }

@@ -137,6 +137,8 @@ export class FakeNamespace {
     if (addrGenMode !== undefined && link.addrGenMode === undefined) {
       throw new Refusal('EAFNOSUPPORT', NEWLINK);
     }
+    const wasUp = link.up;
+    const before = audible(link);
     try {
       if (mac !== undefined) this.#setMac(link, mac);
       if (mtu !== undefined) this.#setMtu(link, mtu);
@@ -153,7 +155,7 @@ export class FakeNamespace {
       }
     } finally {
       this.#portChanged(link);
-      this.#changed(link);
+      if (wasUp || link.up || audible(link).some((value, i) => value !== before[i])) this.#changed(link);
     }
     return link;
   }
@@ -173,7 +175,7 @@ export class FakeNamespace {
     if (this.#names.has(altName)) throw new Refusal('EEXIST', 'RTM_NEWLINKPROP');
     link.altNames.push(altName);
     this.#names.set(altName, link);
-    this.#changed(link);
+    if (link.up) this.#changed(link);
   }
 
   /** @internal TUNSETIFF by a VMM, whose right to attach was checked. */
@@ -277,6 +279,11 @@ export class FakeNamespace {
     const now = [bridge.carrier, master.mac, master.mtu];
     if (now.some((value, i) => value !== before[i])) this.#changed(master);
   }
+}
+
+/** Changes of these Linux tells even of a link that is down. */
+function audible({ name, mac, mtu, txQueueLength, master }: LinkState): unknown[] {
+  return [name, mac, mtu, txQueueLength, master];
 }
 
 /** IPv6 leaves a link whose MTU is too small for it, and comes back with the namespace's defaults. */
