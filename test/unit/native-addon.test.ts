@@ -121,7 +121,7 @@ describe('addon', () => {
     const path = (text: string) => new TextEncoder().encode(text);
     const wrong = {
       'op 0': step(0, 0, 0, path('')),
-      'op 7': step(7, 0, 0, path('')),
+      'op 8': step(8, 0, 0, path('')),
       'op 0xffff': step(0xffff, 0, 0, path('')),
       'slot 1024': step(5, 1024, 0, path('')),
       'slot 0xffff': step(5, 0xffff, 0, path('')),
