@@ -1,10 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { abortError, TapPoolError } from '../errors.js';
-import type { Result, TapKernel } from '../kernel/kernel.js';
+import type { TapKernel } from '../kernel/kernel.js';
 import { validateLinkName } from '../kernel/names.js';
 import { NativeKernel } from '../kernel/native/native-kernel.js';
-import { abortable, signalOf } from './abort.js';
+import { signalOf } from './abort.js';
+import { Acquirer } from './acquirer.js';
 import { Adopter } from './adopter.js';
 import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
@@ -49,8 +50,6 @@ export interface CloseOptions {
   readonly idle?: 'delete' | 'keep';
 }
 
-/** How many taken names one miss skips before it gives up. */
-const NAMES_PER_MISS = 1000;
 const debug = debuglog('tap-pool');
 
 /**
@@ -75,7 +74,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #quarantine: Quarantine;
   readonly #returns: Returns;
   readonly #instance: Instance;
-  readonly #stamp: (label?: string) => string;
+  readonly #acquirer: Acquirer;
   readonly #fill: Fill;
   readonly #adopter: Adopter;
   readonly #watcher: Watcher;
@@ -83,8 +82,6 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #inFlight = new Set<Promise<unknown>>();
   #checked: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
-  #hits = 0;
-  #misses = 0;
 
   /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` or `ERR_TAP_INVALID_NAME`; the kernel is not asked yet. */
   constructor(options: TapPoolOptions) {
@@ -100,7 +97,6 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       const base = { ...instance, at: now(), prefix: settings.prefix };
       return formatStamp(label === undefined ? base : { ...base, label });
     };
-    this.#stamp = stamp;
     this.#inventory = new Inventory(settings.size, settings.prefix);
     this.#bridges = new Bridges(this.#kernel, settings.bridges);
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
@@ -149,6 +145,17 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.#inventory,
       this.#graveyard,
     );
+    this.#acquirer = new Acquirer({
+      kernel: this.#kernel,
+      settings,
+      inventory: this.#inventory,
+      builder: this.#builder,
+      returns: this.#returns,
+      holder: this,
+      stamp,
+      track: (work) => this.#track(work),
+      refuseClosed: () => this.#refuseClosed(),
+    });
     this.#fill = new Fill(this.#inventory, this.#builder, this.#logger);
   }
 
@@ -164,8 +171,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       building: this.#inventory.reserved,
       quarantined: this.#quarantine.size,
       retiring: this.#graveyard.size,
-      hits: this.#hits,
-      misses: this.#misses,
+      hits: this.#acquirer.hits,
+      misses: this.#acquirer.misses,
       created: this.#builder.created,
       deleted: this.#graveyard.deleted,
       recycled: this.#returns.recycled,
@@ -226,9 +233,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    */
   tryAcquire(): TapLease | undefined {
     this.#refuseClosed();
-    const lease = this.#inventory.take(this);
-    if (lease) this.#hits += 1;
-    return lease;
+    return this.#acquirer.take();
   }
 
   /**
@@ -244,79 +249,14 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       if (fallbackName !== undefined) validateLinkName(fallbackName);
       this.#refuseClosed();
       if (signal?.aborted) throw abortError(signal);
-      if (options.label !== undefined) return this.#acquireLabelled(fallbackName, options.label, signal);
+      if (options.label !== undefined) return this.#acquirer.labelled(fallbackName, options.label, signal);
       if (!this.#inventory.contended) {
-        const lease = this.#inventory.take(this);
-        if (lease) {
-          this.#hits += 1;
-          return Promise.resolve(lease);
-        }
+        const lease = this.#acquirer.take();
+        if (lease) return Promise.resolve(lease);
       }
-      return this.#acquireInTurn(fallbackName, signal);
+      return this.#acquirer.inTurn(fallbackName, signal);
     } catch (error) {
       return Promise.reject(error);
-    }
-  }
-
-  async #acquireInTurn(fallbackName: string | undefined, signal: AbortSignal | undefined): Promise<TapLease> {
-    // After the grant an abort is too late: nothing lies between it and the caller.
-    const lease = await this.#inventory.takeInTurn(this, signal);
-    if (lease) {
-      this.#hits += 1;
-      return lease;
-    }
-    if (signal?.aborted) throw abortError(signal);
-    this.#refuseClosed();
-    this.#misses += 1;
-    const created = this.#track(this.#createOne(fallbackName, signal));
-    const tap = await abortable(created, signal, (late) => void this.#track(this.#returns.discard(late)));
-    return this.#inventory.lend(tap, 'created', this);
-  }
-
-  /** A TAP that somebody else took away meanwhile is passed over. */
-  async #acquireLabelled(
-    fallbackName: string | undefined,
-    label: string,
-    signal: AbortSignal | undefined,
-  ): Promise<TapLease> {
-    if (typeof (label as unknown) !== 'string') {
-      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'label must be a string');
-    }
-    const alias = this.#stamp(label);
-    for (;;) {
-      const lease = await this.#acquireInTurn(fallbackName, signal);
-      const tap = TapLease.tapOf(lease);
-      const labelling = this.#kernel.setLink(
-        tap.ifindex,
-        { alias },
-        { urgent: true, expect: { alias: tap.alias } },
-      );
-      try {
-        await this.#track(labelling);
-        tap.alias = alias;
-        tap.labelled = true;
-        return lease;
-      } catch (error) {
-        if (error instanceof TapPoolError && error.outcome === 'applied') tap.alias = alias;
-        await this.#track(this.#returns.discard(this.#inventory.endLease(lease)));
-        const gone =
-          error instanceof TapPoolError &&
-          (error.code === 'ERR_TAP_NOT_FOUND' || error.code === 'ERR_TAP_NOT_OWNED');
-        if (!gone || lease.source === 'created') throw error;
-      }
-    }
-  }
-
-  async #createOne(fallbackName: string | undefined, signal: AbortSignal | undefined): Promise<PooledTap> {
-    for (let skipped = 0; ; skipped++) {
-      const name = fallbackName ?? (await this.#inventory.nextName());
-      const [result] = (await this.#builder.build([name], { urgent: true, signal })) as [Result<PooledTap>];
-      if (!(result instanceof TapPoolError)) return result;
-      if (fallbackName !== undefined || result.code !== 'ERR_TAP_EXISTS') throw result;
-      if (skipped === NAMES_PER_MISS) {
-        const message = `${skipped} names in a row that start with ${this.#settings.prefix} are taken`;
-        throw new TapPoolError('ERR_TAP_NAMES_EXHAUSTED', message, { cause: result });
-      }
     }
   }
 
