@@ -13,10 +13,12 @@ const BATCHES_AT_ONCE = 2;
 const NAMES_TAKEN = 10_000;
 
 interface Run {
-  readonly done: Promise<void>;
+  done: Promise<void>;
   readonly stop: AbortController;
   /** How many wait for it. */
   waiting: number;
+  /** How many joined: who comes last may have seen room that the fill saw not, so it looks once more. */
+  joined: number;
 }
 
 export class Fill {
@@ -39,6 +41,7 @@ export class Fill {
     if (signal?.aborted) throw abortError(signal);
     if (this.#stopped) return;
     const run = (this.#running ??= this.#start());
+    run.joined += 1;
     run.waiting += 1;
     try {
       await abortable(run.done, signal);
@@ -56,15 +59,24 @@ export class Fill {
 
   #start(): Run {
     const stop = new AbortController();
-    const done = this.#run(stop).finally(() => {
-      this.#running = undefined;
-    });
-    return { done, stop, waiting: 0 };
+    const run: Run = { done: Promise.resolve(), stop, waiting: 0, joined: 0 };
+    run.done = this.#run(run);
+    return run;
   }
 
-  async #run(stop: AbortController): Promise<void> {
+  async #run(run: Run): Promise<void> {
     const state = { taken: 0 };
-    await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, () => this.#loop(stop, state)));
+    // Whoever starts it joins it.
+    let joined = 1;
+    try {
+      for (;;) {
+        await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, () => this.#loop(run.stop, state)));
+        if (run.joined === joined || run.stop.signal.aborted) break;
+        joined = run.joined;
+      }
+    } finally {
+      this.#running = undefined;
+    }
   }
 
   async #loop(stop: AbortController, state: { taken: number }): Promise<void> {

@@ -223,7 +223,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.#refuseClosed();
     if (signal?.aborted) throw abortError(signal);
     if (this.#settings.size === 0) return;
-    await this.#track(this.#check());
+    await abortable(this.#track(this.#check()), signal);
     this.#refuseClosed();
     await this.#track(this.#fill.join(signal));
   }
