@@ -4,7 +4,7 @@ import { abortError, TapPoolError } from '../errors.js';
 import type { TapKernel } from '../kernel/kernel.js';
 import { validateLinkName } from '../kernel/names.js';
 import { NativeKernel } from '../kernel/native/native-kernel.js';
-import { signalOf } from './abort.js';
+import { abortable, signalOf } from './abort.js';
 import { Acquirer } from './acquirer.js';
 import { Adopter } from './adopter.js';
 import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
