@@ -1,6 +1,7 @@
 // Makes a fresh clone ready: installs what package-lock.json names and builds, each only when needed.
 import { spawnSync } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));
@@ -9,6 +10,15 @@ export function run(command, args, options = {}) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
   if (error) throw error;
   return signal ? 1 : (status ?? 1);
+}
+
+/** Runs node-gyp with these arguments. Returns its exit status. */
+export function nodeGyp(args, options) {
+  // Headers that were installed with Node itself spare node-gyp the download.
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  const nodedir = existsSync(`${prefix}/include/node/common.gypi`) ? [`--nodedir=${prefix}`] : [];
+  const script = `${root}/node_modules/node-gyp/bin/node-gyp.js`;
+  return run(process.execPath, [script, ...args, '--loglevel=warn', ...nodedir], options);
 }
 
 function must(command, args) {

@@ -2,7 +2,7 @@
  * Drives lane.c, program.c and netlink.c without Node, on the real kernel, for the tools that look at memory and
  * threads: the sanitizers and valgrind. Run in a network namespace of its own: `unshare -n driver [-r ROUNDS] [SCENE...]`.
  *
- * -DTAP_POOL_INJECT_… puts one deliberate bug into this file, to prove that the tool at hand reports its kind.
+ * -DTAP_POOL_INJECT_BUGS adds scenes with one deliberate bug each, to prove that the tool at hand reports its kind.
  */
 #include "driver.h"
 
@@ -716,53 +716,72 @@ static void scene_limits(void) {
   bytes_free(&bytes);
 }
 
-#ifdef TAP_POOL_INJECT
-static void *increment(void *argument) {
-  (*(int *)argument)++;
-  return NULL;
-}
+#ifdef TAP_POOL_INJECT_BUGS
+/* Deliberate bugs, each of a kind that one tool or the other must report. */
 
-/* One deliberate bug of the kind that was asked for at compile time. */
-static void scene_inject(void) {
+static struct batch *any_batch(void) {
   struct batch *batch;
   const uint32_t empty[] = {1, 0};
   require(batch_new(&batch, empty, sizeof empty) == 0);
-#if defined TAP_POOL_INJECT_LEAK
-  batch = NULL;
-#elif defined TAP_POOL_INJECT_USE_AFTER_FREE
+  return batch;
+}
+
+static void inject_leak(void) {
+  require(any_batch());
+}
+
+static void inject_use_after_free(void) {
+  struct batch *batch = any_batch();
   batch_free(batch);
   printf("%zu\n", batch->length);
-  batch = NULL;
-#elif defined TAP_POOL_INJECT_OVERRUN
-  volatile size_t length = sizeof empty;
-  printf("%d\n", batch->data[length]);
-#elif defined TAP_POOL_INJECT_UNDEFINED
+}
+
+static void inject_overrun(void) {
+  struct batch *batch = any_batch();
+  volatile size_t end = batch->length;
+  printf("%d\n", batch->data[end]);
+  batch_free(batch);
+}
+
+static void inject_undefined(void) {
   volatile uint32_t bits = 32;
   printf("%u\n", 1U << bits);
-#elif defined TAP_POOL_INJECT_UNINITIALIZED
-  uint8_t *memory = malloc(batch->length);
+}
+
+static void inject_uninitialized(void) {
+  /* volatile: what the compiler can see it refuses. */
+  uint8_t *volatile memory = malloc(2);
   require(memory);
   if (memory[1] == 1)
     printf("one\n");
   free(memory);
-#elif defined TAP_POOL_INJECT_DESCRIPTOR
+}
+
+static void inject_descriptor(void) {
   require(dup(STDOUT_FILENO) >= 0);
-#elif defined TAP_POOL_INJECT_RACE
+}
+
+static void *increment(void *counter) {
+  (*(volatile int *)counter)++;
+  return NULL;
+}
+
+static void inject_race(void) {
   pthread_t thread;
   int counter = 0;
   require(pthread_create(&thread, NULL, increment, &counter) == 0);
   increment(&counter);
   pthread_join(thread, NULL);
-#elif defined TAP_POOL_INJECT_LOCK_ORDER
-  pthread_mutex_t a = PTHREAD_MUTEX_INITIALIZER, b = PTHREAD_MUTEX_INITIALIZER;
+}
+
+static void inject_lock_order(void) {
+  static pthread_mutex_t locks[] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
   for (int i = 0; i < 2; i++) {
-    pthread_mutex_lock(i == 0 ? &a : &b);
-    pthread_mutex_lock(i == 0 ? &b : &a);
-    pthread_mutex_unlock(&a);
-    pthread_mutex_unlock(&b);
+    pthread_mutex_lock(&locks[i]);
+    pthread_mutex_lock(&locks[1 - i]);
+    pthread_mutex_unlock(&locks[0]);
+    pthread_mutex_unlock(&locks[1]);
   }
-#endif
-  batch_free(batch);
 }
 #endif
 
@@ -781,8 +800,15 @@ static const struct {
     {"steps", scene_steps}, {"malformed", scene_malformed}, {"lanes", scene_lanes},
     {"order", scene_order}, {"netns", scene_netns},         {"faults", scene_faults},
     {"flood", scene_flood}, {"limits", scene_limits},
-#ifdef TAP_POOL_INJECT
-    {"inject", scene_inject},
+#ifdef TAP_POOL_INJECT_BUGS
+    {"inject-leak", inject_leak},
+    {"inject-use-after-free", inject_use_after_free},
+    {"inject-overrun", inject_overrun},
+    {"inject-undefined", inject_undefined},
+    {"inject-uninitialized", inject_uninitialized},
+    {"inject-descriptor", inject_descriptor},
+    {"inject-race", inject_race},
+    {"inject-lock-order", inject_lock_order},
 #endif
 };
 
@@ -811,7 +837,7 @@ int main(int argc, char **argv) {
     scenes[i].run();
     printf("%-10s %6u ms\n", scenes[i].name, (unsigned)(now_ms() - start));
     fflush(stdout);
-#ifndef TAP_POOL_INJECT
+#ifndef TAP_POOL_INJECT_BUGS
     require(open_descriptors() == before);
     require(namespace_is_private());
 #else

@@ -1,0 +1,59 @@
+// npm run test:asan: the C side under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer; docs/native.md.
+import { buildPackage, compilerLibrary, fail, runIsolated, runPackage, testDriver } from './instrumented.mjs';
+import { build, root } from './prepare.mjs';
+
+const TOOL = 'asan';
+const FLAGS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'];
+const ASAN_OPTIONS =
+  'detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1';
+const UBSAN_OPTIONS = 'print_stacktrace=1';
+
+const bugs = {
+  leak: /LeakSanitizer: detected memory leaks/,
+  'use-after-free': /heap-use-after-free/,
+  overrun: /heap-buffer-overflow/,
+  undefined: /runtime error: shift exponent/,
+};
+
+const mutants = [
+  {
+    what: 'a batch whose lengths are not checked',
+    ...{
+      file: 'program.c',
+      from: 'step->length > rest || align(step->length) > rest',
+      to: 'rest == SIZE_MAX',
+    },
+    ...{ scene: 'malformed', pattern: /heap-buffer-overflow|SEGV|unknown-crash/ },
+  },
+  {
+    what: 'a lane that is freed without waiting for its thread',
+    ...{ file: 'lane.c', from: 'pthread_join(lane->thread, NULL);', to: 'pthread_detach(lane->thread);' },
+    ...{ scene: 'lanes', pattern: /heap-use-after-free/ },
+  },
+  {
+    what: 'batches that are dropped and not freed',
+    ...{
+      file: 'lane.c',
+      from: 'while ((batch = queue_take(queue)))\n    batch_free(batch);',
+      to: 'while ((batch = queue_take(queue)))\n    ;',
+    },
+    ...{ scene: 'lanes', pattern: /LeakSanitizer: detected memory leaks/ },
+  },
+];
+
+const libasan = compilerLibrary('libasan.so', 'gcc libasan8');
+build();
+
+const env = { ASAN_OPTIONS, UBSAN_OPTIONS };
+testDriver(TOOL, FLAGS, (driver, args, show) => runIsolated(driver, args, { env, show }), { bugs, mutants });
+
+// Node frees nothing when it ends; native/test/lsan.supp tells that from what the addon leaks.
+const result = runPackage(buildPackage(TOOL, FLAGS), {
+  env: {
+    LD_PRELOAD: libasan,
+    ASAN_OPTIONS: `${ASAN_OPTIONS}:malloc_context_size=2`,
+    LSAN_OPTIONS: `suppressions=${root}/native/test/lsan.supp:print_suppressions=0`,
+    UBSAN_OPTIONS,
+  },
+});
+if (!result.succeeded || /Sanitizer|runtime error/.test(result.text)) fail('test:asan: the addon failed');

@@ -1,0 +1,42 @@
+// npm run test:tsan: the C side under ThreadSanitizer; docs/native.md.
+import { compilerLibrary, runIsolated, testDriver } from './instrumented.mjs';
+
+const TOOL = 'tsan';
+const FLAGS = ['-fsanitize=thread'];
+const env = { TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1' };
+
+const bugs = {
+  race: /data race/,
+  'lock-order': /lock-order-inversion/,
+  'use-after-free': /heap-use-after-free/,
+};
+
+const mutants = [
+  {
+    what: 'a lane whose owner submits without the mutex',
+    file: 'lane.c',
+    from: 'pthread_mutex_lock(&lane->mutex);\n  queue_put(',
+    to: 'pthread_mutex_trylock(&lane->mutex);\n  queue_put(',
+    scene: 'lanes',
+    pattern: /data race|unlock of an unlocked mutex/,
+  },
+  {
+    what: 'a lane that is told to stop by a plain variable',
+    file: 'lane.c',
+    from: 'atomic_store(&lane->stopping, true);',
+    to: '*(volatile bool *)&lane->stopping = true;',
+    scene: 'lanes',
+    pattern: /data race/,
+  },
+  {
+    what: 'a lane that is freed without waiting for its thread',
+    file: 'lane.c',
+    from: 'pthread_join(lane->thread, NULL);',
+    to: 'pthread_detach(lane->thread);',
+    scene: 'lanes',
+    pattern: /data race|heap-use-after-free/,
+  },
+];
+
+compilerLibrary('libtsan.so', 'gcc libtsan2');
+testDriver(TOOL, FLAGS, (driver, args, show) => runIsolated(driver, args, { env, show }), { bugs, mutants });

@@ -1,0 +1,58 @@
+// npm run test:valgrind: the C side under valgrind's memcheck, open descriptors included; docs/native.md.
+import { needCommand, runIsolated, testDriver } from './instrumented.mjs';
+
+const TOOL = 'valgrind';
+const MEMCHECK = [
+  '--error-exitcode=9',
+  '--leak-check=full',
+  '--show-leak-kinds=all',
+  '--errors-for-leak-kinds=all',
+  '--track-fds=yes',
+  '--fair-sched=yes',
+];
+
+const bugs = {
+  leak: /definitely lost/,
+  'use-after-free': /inside a block of size .* free'd/,
+  overrun: /after a block of size/,
+  uninitialized: /depends on uninitialised value/,
+  descriptor: /LEFT OPEN/,
+};
+
+const mutants = [
+  {
+    what: 'a descriptor of a namespace that is not closed',
+    file: 'thread.c',
+    from: '  close(fd);\n  return error;',
+    to: '  return error;',
+    scene: 'netns',
+    pattern: /not so: open_descriptors|LEFT OPEN/,
+  },
+  {
+    what: 'a batch that is checked without having been copied',
+    file: 'program.c',
+    from: 'memcpy(batch->data, data, length);',
+    to: '(void)data;',
+    scene: 'steps',
+    pattern: /uninitialised value/,
+  },
+];
+
+/** valgrind 3.19 lists what is left open and leaves the exit status alone. */
+function leftOpen(text) {
+  return text
+    .split(/^==\d+== Open (?=file descriptor|AF_)/m)
+    .slice(1)
+    .filter((part) => !/^[^\n]*\n==\d+==\s+<inherited from parent>/.test(part));
+}
+
+function memcheck(driver, args, show) {
+  const { succeeded, text } = runIsolated('valgrind', [...MEMCHECK, driver, ...args], { show });
+  const open = leftOpen(text);
+  for (const part of show ? open : []) console.log(`LEFT OPEN: ${part.split('\n').slice(0, 6).join('\n')}`);
+  return { succeeded: succeeded && open.length === 0, text: open.length > 0 ? `${text}\nLEFT OPEN` : text };
+}
+
+needCommand('gcc', 'gcc');
+needCommand('valgrind', 'valgrind');
+testDriver(TOOL, [], memcheck, { args: ['-r', '20'], bugs, mutants });
