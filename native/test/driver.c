@@ -1,5 +1,5 @@
 /*
- * Drives lane.c, program.c and netlink.c without Node, on the real kernel, for the tools that look at memory and
+ * Drives all of native/ that is not Node-API without Node, on the real kernel, for the tools that look at memory and
  * threads: the sanitizers and valgrind. Run in a network namespace of its own: `unshare -n driver [-r ROUNDS] [SCENE...]`.
  *
  * -DTAP_POOL_INJECT_BUGS adds scenes with one deliberate bug each, to prove that the tool at hand reports its kind.
@@ -29,7 +29,7 @@
 
 #define THREADS 4U
 
-static uint32_t rounds = 30;
+uint32_t rounds = 30;
 
 /* Helpers */
 
@@ -173,7 +173,7 @@ static struct batch *finish(struct writer *writer, bool urgent) {
 /* A bit of everything that is quick. */
 static void put_random_program(struct writer *writer, struct random *random) {
   begin_program(writer);
-  switch (random_below(random, 9)) {
+  switch (random_below(random, 10)) {
   case 0:
     put_tap(writer, 0);
     break;
@@ -208,6 +208,9 @@ static void put_random_program(struct writer *writer, struct random *random) {
     put_open(writer, 7, "/dev/null");
     put_step(writer, OP_CLOSE, 7, NULL, 0);
     put_step(writer, OP_CLOSE, 7, NULL, 0);
+    break;
+  case 8:
+    put_step(writer, OP_HOLDERS, 0, NULL, 0);
     break;
   default:
     put_expect_name(writer, 3, "lo");
@@ -799,7 +802,8 @@ static const struct {
 } scenes[] = {
     {"steps", scene_steps}, {"malformed", scene_malformed}, {"lanes", scene_lanes},
     {"order", scene_order}, {"netns", scene_netns},         {"faults", scene_faults},
-    {"flood", scene_flood}, {"limits", scene_limits},
+    {"flood", scene_flood}, {"limits", scene_limits}, {"monitors", scene_monitors}, {"deaf", scene_deaf_monitors},
+    {"late", scene_late_owner}, {"deafened", scene_monitor_faults},
 #ifdef TAP_POOL_INJECT_BUGS
     {"inject-leak", inject_leak},
     {"inject-use-after-free", inject_use_after_free},

@@ -18,6 +18,15 @@ struct random {
   uint64_t state;
 };
 
+/* How often what is done at random is done; `-r`. */
+extern uint32_t rounds;
+
+/* driver_monitor.c */
+void scene_monitors(void);
+void scene_deaf_monitors(void);
+void scene_late_owner(void);
+void scene_monitor_faults(void);
+
 uint32_t random_below(struct random *random, uint32_t limit);
 void sleep_up_to(struct random *random, uint32_t microseconds);
 uint64_t now_ms(void);

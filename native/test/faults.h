@@ -13,6 +13,9 @@
  */
 void faults_begin(uint32_t kind, uint32_t at);
 
+/* The calling thread is passed over, or no longer. */
+void faults_skip(bool skip);
+
 /* Returns true if a call has failed by it. */
 bool faults_end(void);
 
