@@ -30,7 +30,7 @@
 #define RECENT_SIZE 1024U
 
 struct recent {
-  uint32_t ifindex;
+  int ifindex;
   /* Where its RTM_NEWLINK stands among the messages, plus 1; 0 if there is none. */
   uint32_t at;
 };
@@ -93,26 +93,43 @@ int monitor_new(struct monitor **result, const struct monitor_options *options) 
 
 /* The backlog. Its functions are called with the mutex held. */
 
+/* What every message about a link begins with. */
+struct link_header {
+  struct nlmsghdr message;
+  struct ifinfomsg link;
+};
+
+static struct recent *recent_of(struct backlog *backlog, int ifindex) {
+  return &backlog->recent[(uint32_t)ifindex & (RECENT_SIZE - 1)];
+}
+
+/* The message at that place is the last one about its link; only an RTM_NEWLINK can become obsolete. */
+static void remember(struct backlog *backlog, const struct link_header *header, size_t at) {
+  *recent_of(backlog, header->link.ifi_index) = (struct recent){
+      .ifindex = header->link.ifi_index,
+      .at = header->message.nlmsg_type == RTM_NEWLINK ? (uint32_t)at + 1 : 0,
+  };
+}
+
 /* What is obsolete makes room. */
 static void backlog_compact(struct backlog *backlog) {
   struct bytes *messages = &backlog->messages;
-  struct nlmsghdr header;
+  struct link_header header;
   size_t end = 0;
 
   if (backlog->obsolete == 0)
     return;
   for (size_t at = 0, length; at < messages->length; at += length) {
     memcpy(&header, messages->data + at, sizeof header);
-    length = align(header.nlmsg_len);
-    if (header.nlmsg_type == NLMSG_NOOP)
+    length = align(header.message.nlmsg_len);
+    if (header.message.nlmsg_type == NLMSG_NOOP)
       continue;
     memmove(messages->data + end, messages->data + at, length);
+    remember(backlog, &header, end);
     end += length;
   }
   messages->length = end;
   backlog->obsolete = 0;
-  /* The places have moved. That a message is no longer found costs nothing but its place. */
-  memset(backlog->recent, 0, sizeof backlog->recent);
 }
 
 static void backlog_clear(struct backlog *backlog) {
@@ -128,9 +145,10 @@ static void backlog_lose(struct backlog *backlog) {
 }
 
 /* Keeps a message about a link, and drops the RTM_NEWLINK about it that the owner has not taken. */
-static void backlog_put(struct backlog *backlog, const uint8_t *message, size_t length, bool gone, uint32_t ifindex) {
+static void backlog_put(struct backlog *backlog, const struct link_header *header, const uint8_t *message) {
   struct bytes *messages = &backlog->messages;
-  struct recent *recent = &backlog->recent[ifindex & (RECENT_SIZE - 1)];
+  const struct recent *recent = recent_of(backlog, header->link.ifi_index);
+  size_t length = header->message.nlmsg_len;
 
   /* Whoever is told of the loss reads everything again, later than this. */
   if (backlog->lost)
@@ -141,14 +159,14 @@ static void backlog_put(struct backlog *backlog, const uint8_t *message, size_t 
     backlog_lose(backlog);
     return;
   }
-  if (recent->at > 0 && recent->ifindex == ifindex) {
-    struct nlmsghdr header;
-    memcpy(&header, messages->data + recent->at - 1, sizeof header);
-    header.nlmsg_type = NLMSG_NOOP;
-    memcpy(messages->data + recent->at - 1, &header, sizeof header);
-    backlog->obsolete += align(header.nlmsg_len);
+  if (recent->at > 0 && recent->ifindex == header->link.ifi_index) {
+    struct nlmsghdr old;
+    memcpy(&old, messages->data + recent->at - 1, sizeof old);
+    old.nlmsg_type = NLMSG_NOOP;
+    memcpy(messages->data + recent->at - 1, &old, sizeof old);
+    backlog->obsolete += align(old.nlmsg_len);
   }
-  *recent = (struct recent){.ifindex = ifindex, .at = gone ? 0 : (uint32_t)messages->length + 1};
+  remember(backlog, header, messages->length);
   bytes_put(messages, message, length);
   bytes_pad(messages);
 }
@@ -235,22 +253,17 @@ static int subscribe(struct monitor *monitor, enum phase *phase) {
 /* Keeps what is about links in one datagram. Returns false if it cannot be read. */
 static bool take_datagram(struct backlog *backlog, const uint8_t *datagram, size_t length) {
   for (size_t at = 0; at < length;) {
-    struct nlmsghdr header;
-    struct ifinfomsg link;
+    struct link_header header;
     if (length - at < sizeof header)
       return false;
     memcpy(&header, datagram + at, sizeof header);
-    if (header.nlmsg_len < sizeof header || header.nlmsg_len > length - at)
+    if (header.message.nlmsg_len < sizeof header || header.message.nlmsg_len > length - at)
       return false;
-    if ((header.nlmsg_type == RTM_NEWLINK || header.nlmsg_type == RTM_DELLINK) &&
-        header.nlmsg_len >= sizeof header + sizeof link) {
-      memcpy(&link, datagram + at + sizeof header, sizeof link);
-      /* A bridge tells of its ports in messages of its own, in which attributes mean something else. */
-      if (link.ifi_family == AF_UNSPEC)
-        backlog_put(backlog, datagram + at, header.nlmsg_len, header.nlmsg_type == RTM_DELLINK,
-                    (uint32_t)link.ifi_index);
-    }
-    at += align(header.nlmsg_len);
+    uint16_t type = header.message.nlmsg_type;
+    /* A bridge tells of its ports in messages of its own family, in which attributes mean something else. */
+    if ((type == RTM_NEWLINK || type == RTM_DELLINK) && header.link.ifi_family == AF_UNSPEC)
+      backlog_put(backlog, &header, datagram + at);
+    at += align(header.message.nlmsg_len);
   }
   return true;
 }

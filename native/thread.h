@@ -7,7 +7,7 @@
 /* As long as the kernel lets the name of a thread be, with its NUL. */
 #define THREAD_NAME_SIZE 16
 
-/* Starts a thread of our own: with a small stack, and no signal of the process is ever handled on it. Returns 0 or -errno. */
+/* Starts a thread with a small stack, on which no signal of the process is ever handled. Returns 0 or -errno. */
 int thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 /*

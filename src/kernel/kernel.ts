@@ -270,7 +270,8 @@ export interface TapKernel {
   /**
    * Tells of every link of the namespace that is created, changed or deleted, by whomever, until the watch or the
    * kernel object is closed. Resolves when the subscription is in force: whatever happens after that is told, or else
-   * that something was lost. A watch keeps no process alive. Equivalent to `ip monitor link`.
+   * that something was lost. A watch keeps no process alive, and it ends when both the kernel object and what this
+   * returns are forgotten. Equivalent to `ip monitor link`.
    *
    * Linux itself is not always prompt. It tells of a carrier that comes or goes at most once a second. Of a link that
    * is down it keeps alias, group, alternative names, the mode of IPv6 addresses and port flags to itself until

@@ -7,12 +7,12 @@ import { PHASES } from './batch.js';
 /** `u32 phase, u32 errno, u32 lost`. */
 const HEADER_BYTES = 12;
 
-/** About 2,000 notifications, for as long as the thread does not get to run. */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+/** Some 8,000 notifications, for as long as the thread does not get to run. Nothing is allocated before they come. */
+const RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024;
 
 export interface MonitorOptions {
   readonly netns?: string | undefined;
-  /** SO_RCVBUF of the socket. The kernel doubles it, and has a least value. @default 4 MiB */
+  /** SO_RCVBUF of the socket. The kernel doubles it, and has a least value. @default 16 MiB */
   readonly receiveBufferBytes?: number | undefined;
 }
 
@@ -45,7 +45,8 @@ export async function subscribe(
   };
 
   const error = monitor.start();
-  const failure: RunnerFailure | undefined = error === 0 ? await started : { phase: 'memory', errno: -error };
+  const failure: RunnerFailure | undefined =
+    error === 0 ? await started : { phase: 'subscribe', errno: -error };
   if (!failure) return { close };
   await close();
   return failure;
