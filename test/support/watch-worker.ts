@@ -1,6 +1,6 @@
 /** A worker thread with watches that have much to hear, until it is ended, one way or the other. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { NativeKernel, type LinkWatch } from 'tap-pool/kernel';
+import { NativeKernel } from 'tap-pool/kernel';
 
 const { end, ifindex } = workerData as { end: string; ifindex: number };
 const kernel = new NativeKernel();
@@ -12,10 +12,9 @@ async function churn() {
 
 /** A watch that is closed as soon as it is in force, beside one that stays. */
 async function watch() {
-  const lasting: LinkWatch = await kernel.watchLinks(options);
+  await kernel.watchLinks(options);
   parentPort?.postMessage('busy');
   for (;;) await (await kernel.watchLinks(options)).close();
-  return lasting;
 }
 
 churn().catch(() => undefined);
