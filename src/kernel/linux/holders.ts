@@ -9,6 +9,7 @@ const PROGRAM = [{ op: 'holders', slot: 0 }] as const;
 
 export class HolderFinder {
   readonly #run: Run;
+  #next: Promise<Uint8Array> | undefined;
 
   constructor(run: Run) {
     this.#run = run;
@@ -19,12 +20,7 @@ export class HolderFinder {
    */
   async find(names: readonly string[]): Promise<Map<string, number[]>> {
     const holders = new Map<string, number[]>(names.map((name) => [name, []]));
-    const what = 'finding the processes that hold a TAP';
-    const [answer] = await this.#run('reap', [PROGRAM], what, { urgent: true });
-    if (answer === undefined || answer instanceof TapPoolError) throw answer as TapPoolError;
-    const failure = firstFailure(PROGRAM, answer);
-    if (failure) throw toError(failure, what, undefined);
-    const output = answer[0]?.output ?? new Uint8Array();
+    const output = await this.#list();
     const view = viewOf(output);
     for (let at = 0; at + PID_BYTES + NAME_BYTES <= output.length; at += PID_BYTES + NAME_BYTES) {
       const pid = view.getUint32(at, HOST_BYTE_ORDER === 'LE');
@@ -33,6 +29,24 @@ export class HolderFinder {
       if (found && !found.includes(pid)) found.push(pid);
     }
     return holders;
+  }
+
+  /** Questions of one tick share one walk through /proc. */
+  #list(): Promise<Uint8Array> {
+    this.#next ??= Promise.resolve().then(() => {
+      this.#next = undefined;
+      return this.#walk();
+    });
+    return this.#next;
+  }
+
+  async #walk(): Promise<Uint8Array> {
+    const what = 'finding the processes that hold a TAP';
+    const [answer] = await this.#run('reap', [PROGRAM], what, { urgent: true });
+    if (answer === undefined || answer instanceof TapPoolError) throw answer as TapPoolError;
+    const failure = firstFailure(PROGRAM, answer);
+    if (failure) throw toError(failure, what, undefined);
+    return answer[0]?.output ?? new Uint8Array();
   }
 
   /** The error about a TAP that somebody holds, with the holders that can be found. */

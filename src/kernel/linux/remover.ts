@@ -67,14 +67,14 @@ export class Remover {
     const reports = answer instanceof TapPoolError ? [] : (answer as ProgramResult);
     const left = answer instanceof TapPoolError ? answer : await this.#readBack(members, reports, readStep);
     const stubborn: Member[] = [];
-    for (const [n, member] of members.entries()) {
-      const what = `deleting the TAP ${member.link.name}`;
+    const judge = async (member: Member, n: number): Promise<void> => {
       const report = reports.find(({ step, errno }) => errno !== 0 && program[step]?.slot === slotOf(n));
       if (left instanceof TapPoolError) results[member.at] = left;
       else if (left[n] === undefined) results[member.at] = true;
       else if (!report) stubborn.push(member);
-      else results[member.at] = await this.#refused(member, left[n], describe(program, report), what);
-    }
+      else results[member.at] = await this.#refused(member, left[n], describe(program, report));
+    };
+    await Promise.all(members.map(judge));
     if (stubborn.length === 0) return;
     // What is still in the group is not to go with the next batch.
     this.#group = undefined;
@@ -102,7 +102,8 @@ export class Remover {
     return this.#reader.byIndex(members.map(({ link }) => link.ifindex)).catch(asValue);
   }
 
-  async #refused({ link }: Member, now: Link, failure: Failure, what: string): Promise<TapPoolError> {
+  async #refused({ link }: Member, now: Link, failure: Failure): Promise<TapPoolError> {
+    const what = `deleting the TAP ${link.name}`;
     if (failure.step.op !== 'expect') {
       return failure.errno === 'EBUSY'
         ? this.#holders.heldError(link.name)
