@@ -80,6 +80,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #watcher: Watcher;
   /** What `close` waits for. */
   readonly #inFlight = new Set<Promise<unknown>>();
+  #adopting: Promise<unknown> = Promise.resolve();
   #checked: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -205,10 +206,15 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     return this.#track(this.#adopt(usedTaps));
   }
 
-  async #adopt(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
-    const { result, inUse } = await this.#adopter.adopt(usedTaps);
-    for (const tap of inUse) this.#inventory.lend(tap, 'pool', this);
-    return result;
+  /** One after the other: what one call adopts, the next is to find adopted. */
+  #adopt(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
+    const adopting = this.#adopting.then(async () => {
+      const { result, inUse } = await this.#adopter.adopt(usedTaps);
+      for (const tap of inUse) this.#inventory.lend(tap, 'pool', this);
+      return result;
+    });
+    this.#adopting = adopting.catch(() => undefined);
+    return adopting;
   }
 
   /**
