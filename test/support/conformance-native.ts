@@ -24,7 +24,7 @@ sys.exit(-error)
 `;
 
 /** In a user namespace of its own, as `unshare -Ur` makes it, only its creator's ids exist. */
-function ownerThatExists(): { uid: number; gid: number } {
+export function ownerThatExists(): { uid: number; gid: number } {
   const exists = (id: number, map: string) =>
     readFileSync(map, 'utf8')
       .trim()
