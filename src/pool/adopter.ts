@@ -7,7 +7,7 @@ import type { Graveyard } from './graveyard.js';
 import type { Inventory, PooledTap } from './inventory.js';
 import { isTapPoolName } from './names.js';
 import type { Settings } from './options.js';
-import { formatStamp, now, type Instance } from './stamp.js';
+import { ABANDONED, formatStamp, now, type Instance } from './stamp.js';
 
 /** TAPs per call of the kernel. */
 const BATCH = 64;
@@ -19,6 +19,8 @@ export class Adopter {
   readonly #bridges: Bridges;
   readonly #inventory: Inventory;
   readonly #graveyard: Graveyard;
+  /** In use and stamped as this pool's, but not told yet: a call that fails later leaves them to the next. */
+  readonly #inUse: PooledTap[] = [];
 
   constructor(
     kernel: TapKernel,
@@ -58,14 +60,13 @@ export class Adopter {
       missing: census.missing,
       foreign: census.foreign,
     };
-    const inUse: PooledTap[] = [];
     for (const tap of census.inUse) {
       const mine = await this.#restamp(tap);
-      if (!mine) continue;
-      inUse.push(mine);
-      result.inUse.push(mine.name);
+      if (mine) this.#inUse.push(mine);
     }
     if (usedTaps !== undefined) await this.#adoptFree(census.free, result);
+    const inUse = this.#inUse.splice(0);
+    result.inUse.push(...inUse.map(({ name }) => name));
     return { result, inUse };
   }
 
@@ -76,7 +77,8 @@ export class Adopter {
     } catch (error) {
       // Somebody was faster: it is gone, or another pool's lease.
       if (error instanceof TapPoolError && GONE.has(error.code)) return undefined;
-      throw error;
+      // The answer was lost, but not the change.
+      if (!(error instanceof TapPoolError && error.outcome === 'applied')) throw error;
     }
     return { ...this.#pooled(link, alias, link.mac ?? ''), labelled: stamp.label !== undefined };
   }
@@ -141,16 +143,29 @@ export class Adopter {
 
   /** Whatever of the recycling was done, the stamp is the old one or ours. */
   async #retire({ link }: StampedTap, result: Mutable): Promise<void> {
-    const now = await this.#kernel.getLink({ ifindex: link.ifindex });
-    const alias = now?.alias;
+    const { ifindex, name } = link;
+    const current = await this.#kernel.getLink({ ifindex });
+    const alias = current?.alias;
     if (alias === undefined || (alias !== link.alias && !this.#isOurs(alias))) return;
-    const answer = await this.#graveyard.bury({
-      ...this.#pooled(link, alias, link.mac ?? ''),
-      bridge: undefined,
-    });
-    if (!(answer instanceof TapPoolError)) result.retired.push(link.name);
-    else if (answer.code === 'ERR_TAP_HELD')
-      result.held.push({ name: link.name, holders: answer.holders ?? [] });
+    const tap = { ...this.#pooled(link, alias, link.mac ?? ''), bridge: undefined };
+    const answer = await this.#graveyard.bury(tap, { again: true });
+    if (!(answer instanceof TapPoolError)) {
+      result.retired.push(name);
+      return;
+    }
+    if (GONE.has(answer.code)) return;
+    // In nobody's hands, it must not look like this pool's: the next start or a sweep is to find it.
+    if (this.#isOurs(alias)) {
+      const abandoned = formatStamp({
+        ...this.#instance,
+        ...ABANDONED,
+        at: now(),
+        prefix: this.#settings.prefix,
+      });
+      await this.#kernel.setLink(ifindex, { alias: abandoned }, { expect: { alias } }).catch(() => undefined);
+    }
+    if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders ?? [] });
+    else result.leftover.push(name);
   }
 
   #isOurs(alias: string): boolean {
@@ -173,6 +188,7 @@ type Mutable = {
   adopted: string[];
   held: { name: string; holders: readonly number[] }[];
   retired: string[];
+  leftover: string[];
 };
 
 const GONE = new Set(['ERR_TAP_NOT_FOUND', 'ERR_TAP_NOT_OWNED']);

@@ -15,7 +15,7 @@ export interface InitializeResult {
   readonly held: readonly { readonly name: string; readonly holders: readonly number[] }[];
   /** TAPs of a dead instance that were deleted: more than the pool has room for, or not fit for another tenant. */
   readonly retired: readonly string[];
-  /** TAPs of a dead instance that were left as they are, because no `usedTaps` told which of them are in use. */
+  /** TAPs of a dead instance that are still there: no `usedTaps` told which are in use, or deleting them failed. */
   readonly leftover: readonly string[];
   /** TAPs of an instance that is alive: left alone. */
   readonly living: readonly string[];

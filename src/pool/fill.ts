@@ -51,10 +51,11 @@ export class Fill {
     }
   }
 
-  /** No fill starts any more, and the running one ends with the batches that are on their way. */
-  stop(): void {
+  /** No fill starts any more, and the running one ends with the batches that are on their way; resolves when it has. */
+  async stop(): Promise<void> {
     this.#stopped = true;
     this.#running?.stop.abort();
+    await this.#running?.done.catch(() => undefined);
   }
 
   #start(): Run {

@@ -6,11 +6,15 @@ import type { PooledTap } from './inventory.js';
 interface Grave {
   readonly tap: PooledTap;
   readonly force: boolean;
+  /** Tries that are left after this one. */
+  again: number;
   readonly settle: (result: Result<true>) => void;
 }
 
 /** TAPs per request: the kernel's RTNL lock is held while they go, and everyone on the host would feel more. */
 const BATCH = 32;
+/** Answers that another try would get again. */
+const FINAL = new Set(['ERR_TAP_HELD', 'ERR_TAP_NOT_OWNED', 'ERR_TAP_CLOSED']);
 
 export class Graveyard {
   readonly #kernel: TapKernel;
@@ -28,11 +32,13 @@ export class Graveyard {
 
   /**
    * Deletes the TAP, if it still bears its stamp and nobody holds it. Resolves to `true` (also where somebody else
-   * has deleted it already) or to the error for which it is still there; never rejects.
+   * has deleted it already) or to the error for which it is still there; never rejects. With `again`, a deletion that
+   * fails though nobody holds the TAP is tried once more: for those who cannot try later.
    */
-  bury(tap: PooledTap, options: { force?: boolean } = {}): Promise<Result<true>> {
+  bury(tap: PooledTap, options: { force?: boolean; again?: boolean } = {}): Promise<Result<true>> {
+    const { force = false, again = false } = options;
     return new Promise((settle) => {
-      this.#waiting.push({ tap, force: options.force ?? false, settle });
+      this.#waiting.push({ tap, force, again: again ? 1 : 0, settle });
       if (this.#waiting.length === 1 && this.#inProgress === 0) queueMicrotask(() => void this.#work());
     });
   }
@@ -43,11 +49,15 @@ export class Graveyard {
       this.#inProgress = batch.length;
       const results = await this.#remove(batch);
       this.#inProgress = 0;
-      for (const [i, { settle }] of batch.entries()) {
+      for (const [i, grave] of batch.entries()) {
         const result = results[i] as Result<true>;
         const gone = !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
         if (gone) this.deleted += 1;
-        settle(gone ? true : result);
+        else if (!FINAL.has(result.code) && grave.again-- > 0) {
+          this.#waiting.push(grave);
+          continue;
+        }
+        grave.settle(gone ? true : result);
       }
     }
   }

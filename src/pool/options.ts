@@ -206,6 +206,7 @@ function parsePrefix(prefix: unknown = DEFAULT_PREFIX): string {
   if (typeof prefix !== 'string') throw invalid(`prefix must be a string, not ${show(prefix)}`);
   try {
     // With its shortest index the prefix must be a name that the kernel takes as it is.
+    validateLinkName(prefix);
     validateLinkName(`${prefix}0`);
     if (prefix === '') throw invalid('prefix must not be empty');
   } catch (cause) {

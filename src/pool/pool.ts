@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { abortError, TapPoolError } from '../errors.js';
 import type { TapKernel } from '../kernel/kernel.js';
+import { checkKeys, refusal } from '../kernel/arguments.js';
 import { validateLinkName } from '../kernel/names.js';
 import { NativeKernel } from '../kernel/native/native-kernel.js';
 import { abortable, signalOf } from './abort.js';
@@ -51,6 +52,7 @@ export interface CloseOptions {
 }
 
 const debug = debuglog('tap-pool');
+const NONE: AcquireOptions = Object.freeze({});
 
 /**
  * A warm pool of Linux TAP interfaces.
@@ -225,6 +227,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `initialize` rejects with.
    */
   async ensure(options: EnsureOptions = {}): Promise<void> {
+    checkKeys(options, ['signal'], 'ensure');
     const signal = signalOf(options);
     this.#refuseClosed();
     if (signal?.aborted) throw abortError(signal);
@@ -249,8 +252,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * Rejects with `ERR_TAP_INVALID_NAME`, `ERR_TAP_EXISTS` (the fallback name is taken), `ERR_TAP_ABORTED`,
    * `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created.
    */
-  acquire(fallbackName?: string, options: AcquireOptions = {}): Promise<TapLease> {
+  acquire(fallbackName?: string, options: AcquireOptions = NONE): Promise<TapLease> {
     try {
+      if (options !== NONE) checkKeys(options, ['signal', 'label'], 'acquire');
       const signal = signalOf(options);
       if (fallbackName !== undefined) validateLinkName(fallbackName);
       this.#refuseClosed();
@@ -275,6 +279,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `ERR_TAP_NOT_OWNED`, `ERR_TAP_CLOSED`, and where a TAP could not be deleted; nothing was changed then.
    */
   async release(tap: TapLease | string, options: ReleaseOptions = {}): Promise<ReleaseResult> {
+    checkKeys(options, ['force'], 'release');
     if (typeof tap !== 'string' && !(tap instanceof TapLease)) {
       throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'release takes a lease or the name of a TAP');
     }
@@ -319,6 +324,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * Rejects with `ERR_TAP_INVALID_OPTION`, `ERR_TAP_CLOSED`, and what reading the links rejects with.
    */
   async sweep(options: SweepOptions = {}): Promise<SweepResult> {
+    checkKeys(options, ['minAgeMillis', 'dryRun'], 'sweep');
     this.#refuseClosed();
     return this.#track(sweep(this.#kernel, this.#instance, this.#settings.prefix, options));
   }
@@ -328,27 +334,25 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * left alone, and so are those that a process holds. Every call returns the promise of the first.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    const { idle = 'delete' }: { idle?: unknown } = options;
-    if (idle !== 'delete' && idle !== 'keep') {
-      return Promise.reject(new TapPoolError('ERR_TAP_INVALID_OPTION', "idle must be 'delete' or 'keep'"));
-    }
-    this.#closed ??= this.#close(idle === 'keep');
+    const refused = refusal(() => checkCloseOptions(options));
+    if (refused) return Promise.reject(refused);
+    this.#closed ??= this.#close(options.idle === 'keep');
     return this.#closed;
   }
 
   async #close(keep: boolean): Promise<void> {
-    this.#fill.stop();
-    await this.#watcher.stop();
+    await Promise.all([this.#fill.stop(), this.#watcher.stop()]);
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
     const quarantined = this.#quarantine.clear();
     const idle = await this.#inventory.drain();
     if (keep) await this.#abandon(idle);
     const taps = [...(keep ? [] : idle), ...quarantined];
-    const results = await Promise.all(taps.map((tap) => this.#returns.retire(tap)));
+    const results = await Promise.all(taps.map((tap) => this.#returns.retireAtClose(tap)));
     if (!this.#settings.kernel) await this.#kernel.close();
     for (const [i, result] of results.entries()) {
       if (!(result instanceof TapPoolError)) continue;
-      this.#logger.warn({ tap: taps[i]?.name, error: result.message }, 'a tap is left behind at close');
+      const { code, message: error } = result;
+      this.#logger.warn({ tap: taps[i]?.name, code, error }, 'a tap is left behind at close');
     }
   }
 
@@ -413,3 +417,10 @@ const debugLogger: TapPoolLogger = {
   warn: (fields, message) => debug('%s %o', message, fields),
   error: (fields, message) => debug('%s %o', message, fields),
 };
+
+function checkCloseOptions(options: CloseOptions): void {
+  checkKeys(options, ['idle'], 'close');
+  const { idle = 'delete' }: { idle?: unknown } = options;
+  if (idle === 'delete' || idle === 'keep') return;
+  throw new TapPoolError('ERR_TAP_INVALID_OPTION', "idle must be 'delete' or 'keep'");
+}

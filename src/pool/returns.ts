@@ -105,11 +105,17 @@ export class Returns {
       ...(master === undefined ? {} : { master }),
     };
     const [result] = await kernel.recycleTaps([{ ifindex, alias, spec }], { urgent: true });
-    if (result === true) {
+    // A recycling that failed may have come as far as the new stamp.
+    if (result === true || (next !== alias && (await this.#bears(ifindex, next)))) {
       tap.alias = next;
       tap.labelled = false;
     }
     return result as Result<true>;
+  }
+
+  async #bears(ifindex: number, alias: string): Promise<boolean> {
+    const link = await this.#parts.kernel.getLink({ ifindex }, { urgent: true }).catch(() => undefined);
+    return link?.alias === alias;
   }
 
   /** Deletes a TAP that is in nobody's hands; the error for which it is still there. */
@@ -117,6 +123,11 @@ export class Returns {
     const result = await this.#parts.graveyard.bury(tap, { force });
     if (!(result instanceof TapPoolError)) this.#parts.bridges.left(tap.bridge);
     return result;
+  }
+
+  /** The last that this pool does about a TAP. */
+  retireAtClose(tap: PooledTap): Promise<Result<true>> {
+    return this.#parts.graveyard.bury(tap, { again: true });
   }
 
   /** A TAP that nobody is to have: deleted, and where that fails, tried again. */

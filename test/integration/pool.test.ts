@@ -336,6 +336,36 @@ describe('pool', () => {
     assert.deepEqual((await kernel.listLinks({ kind: 'tun' })).links, []);
   });
 
+  test('close after an aborted ensure leaves nothing behind', async () => {
+    const pool = open({ size: 200 });
+    await pool.initialize([]);
+    const controller = new AbortController();
+    const filling = pool.ensure({ signal: controller.signal });
+    while (pool.stats().building === 0) await sleep(0);
+    controller.abort();
+    await assert.rejects(filling, refused('ERR_TAP_ABORTED'));
+    await pool.close();
+    assert.deepEqual(await ours(), []);
+    assert.deepEqual([pool.stats().idle, pool.stats().building], [0, 0]);
+  });
+
+  test('options that mean nothing are refused before any kernel call', async () => {
+    const pool = open();
+    const typo = { signall: 1 } as object;
+    await assert.rejects(pool.ensure(typo), refused('ERR_TAP_INVALID_OPTION'));
+    await assert.rejects(pool.acquire('vm', typo), refused('ERR_TAP_INVALID_OPTION'));
+    await assert.rejects(pool.acquire('vm', null as unknown as object), refused('ERR_TAP_INVALID_OPTION'));
+    await assert.rejects(pool.release('vm', typo), refused('ERR_TAP_INVALID_OPTION'));
+    await assert.rejects(pool.sweep(typo), refused('ERR_TAP_INVALID_OPTION'));
+    await assert.rejects(pool.close(typo), refused('ERR_TAP_INVALID_OPTION'));
+    assert.throws(() => new NativeKernel(typo), refused('ERR_TAP_INVALID_OPTION'));
+    assert.throws(() => new NativeKernel({ replyTimeoutMillis: 0 }), refused('ERR_TAP_INVALID_OPTION'));
+    for (const prefix of ['.', '..', 'all', 'default']) {
+      assert.throws(() => new TapPool({ size: 1, prefix }), refused('ERR_TAP_INVALID_OPTION'));
+    }
+    assert.deepEqual(await ours(), []);
+  });
+
   test('an aborted ensure stops the fill, unless somebody else waits for it', async () => {
     const pool = open({ size: 500 });
     const controller = new AbortController();

@@ -261,7 +261,7 @@ describe('addon', () => {
           import { NativeRunner } from './dist/kernel/native/runner.js';
           const runner = new NativeRunner();
           for (let i = 0; i < 2; i++) {
-            await runner.run('build', [[]]).catch(({ code, message, cause }) => console.log(code, message, cause?.code));
+            await runner.run('build', [[]]).catch(({ code, message, cause }) => console.log(code, message, String(cause?.code)));
           }
           await runner.close();
           console.log('closed');

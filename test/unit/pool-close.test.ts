@@ -65,7 +65,7 @@ describe('close', () => {
 
   test('resolves where a TAP cannot be deleted, and warns once for each', async () => {
     const { fake, log, pool } = await openWarm({ size: 3 });
-    fake.fail('removeTaps', 'ENOMEM', { when: ({ name }) => name === 'tap-pool-1' });
+    fake.fail('removeTaps', 'ENOMEM', { times: 2, when: ({ name }) => name === 'tap-pool-1' });
     await pool.close();
     assert.deepEqual(tapNames(fake), ['tap-pool-1']);
     assert.deepEqual(

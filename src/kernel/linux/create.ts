@@ -107,7 +107,8 @@ export function macSource(): () => string {
     }
     const tail = pool.toString('hex', used, used + 5);
     used += 5;
-    // fe: locally administered, and numerically above every guest's, so that a bridge never takes it for its own.
+    // fe: locally administered, and numerically above the addresses of guests and of physical ports, so that a bridge that
+    // has any of those does not take it for its own.
     return `fe:${tail.slice(0, 2)}:${tail.slice(2, 4)}:${tail.slice(4, 6)}:${tail.slice(6, 8)}:${tail.slice(8, 10)}`;
   };
 }

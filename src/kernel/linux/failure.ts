@@ -25,6 +25,8 @@ export interface Failure {
   readonly step: Step;
   readonly errno: string;
   readonly syscall: string;
+  /** Of a netlink step: the kernel answered, and refused. Otherwise its answer was lost, if it ever had the request. */
+  readonly answered?: boolean;
   readonly kernelMessage?: string | undefined;
   readonly kernelOffset?: number | undefined;
 }
@@ -74,13 +76,13 @@ function messageName(messages: Uint8Array): string {
 }
 
 /** The extended acknowledgement of the first message that failed. */
-function kernelWords(replies: Uint8Array): Pick<Failure, 'kernelMessage' | 'kernelOffset'> {
+function kernelWords(replies: Uint8Array): Pick<Failure, 'answered' | 'kernelMessage' | 'kernelOffset'> {
   for (const message of decodeMessages(replies)) {
     if (message.type !== NLMSG_ERROR && message.type !== NLMSG_DONE) continue;
     const ack = decodeAck(message);
-    if (ack.errno !== 0) return { kernelMessage: ack.message, kernelOffset: ack.offset };
+    if (ack.errno !== 0) return { answered: true, kernelMessage: ack.message, kernelOffset: ack.offset };
   }
-  return {};
+  return { answered: false };
 }
 
 /** The error of a failed step, by the rules that hold for every operation; `code` where the operation knows better. */
@@ -94,7 +96,7 @@ export function toError(
   const { errno, syscall, kernelMessage, kernelOffset } = failure;
   const general = generalCode(failure);
   const words = kernelMessage === undefined ? '' : `: ${kernelMessage}`;
-  const hint = code === undefined ? (HINTS[general] ?? '') : '';
+  const hint = code === undefined ? hintFor(general, failure) : '';
   return new TapPoolError(code ?? general, `${what}: ${syscall} failed with ${errno}${words}${hint}`, {
     errno,
     syscall,
@@ -105,11 +107,17 @@ export function toError(
   });
 }
 
+function hintFor(code: TapErrorCode, { step, syscall }: Failure): string {
+  if (code !== 'ERR_TAP_PERMISSION') return HINTS[code] ?? '';
+  return step.op === 'open'
+    ? `; this user may not read and write ${syscall.slice('open '.length)}: run as root, or let the user in (chmod, chgrp, a udev rule)`
+    : '; CAP_NET_ADMIN is missing in the user namespace that owns the network namespace: run as root, or grant it ' +
+        '(setcap cap_net_admin+ep, AmbientCapabilities=CAP_NET_ADMIN)';
+}
+
 const HINTS: Partial<Record<TapErrorCode, string>> = {
   ERR_TAP_NO_TUN:
     '; the TUN driver is missing: `modprobe tun`, and in a container pass the device /dev/net/tun in',
-  ERR_TAP_PERMISSION:
-    '; it needs CAP_NET_ADMIN in the user namespace that owns the network namespace, and read and write access to /dev/net/tun',
 };
 
 function generalCode({ step, errno }: Failure): TapErrorCode {
@@ -153,15 +161,4 @@ export function notOwned(link: Link): TapPoolError {
   return new TapPoolError('ERR_TAP_NOT_OWNED', `${link.name} bears ${bears}, so it was left alone`, {
     tap: link.name,
   });
-}
-
-/** What a validation throws, as the answer about one item. */
-export function refusal(validate: () => unknown): TapPoolError | undefined {
-  try {
-    validate();
-    return undefined;
-  } catch (error) {
-    if (error instanceof TapPoolError) return error;
-    throw error;
-  }
 }

@@ -9,6 +9,7 @@ import {
   setBridgePort,
   type LinkAttributes,
 } from '../../rtnetlink/index.js';
+import { refusal } from '../arguments.js';
 import type {
   BridgeOptions,
   Link,
@@ -33,7 +34,6 @@ import {
   firstFailure,
   isRunnerFailure,
   notOwned,
-  refusal,
   runnerError,
   toError,
   type Failure,
@@ -302,9 +302,11 @@ export class LinuxKernel implements TapKernel {
     if (ofBridge) throw ofBridge;
     const code = failure.errno === 'EEXIST' ? 'ERR_TAP_EXISTS' : undefined;
     const error = toError(failure, what, name, code);
-    if (error.code !== 'ERR_TAP_DEADLINE' && failure.errno !== 'ENOBUFS' && failure.errno !== 'EMSGSIZE')
-      throw error;
-    throw toError(failure, what, name, 'ERR_TAP_DEADLINE', { outcome: await readBack() });
+    if (failure.answered ?? true) throw error;
+    // A reading that fails as well leaves it open, and does not hide the first failure.
+    const outcome = await readBack().catch(() => 'unknown' as const);
+    const lost = error.code === 'ERR_TAP_PERMISSION' ? error.code : 'ERR_TAP_DEADLINE';
+    throw toError(failure, what, name, lost, { outcome });
   }
 
   async #run(

@@ -16,11 +16,12 @@ import {
   viewOf,
   type NetlinkMessage,
 } from '../../rtnetlink/index.js';
+import { refusal } from '../arguments.js';
 import type { Link, OperationOptions, RecycleTarget, Result, TapSpec } from '../kernel.js';
 import { validateRecycleTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
 import { createProgram } from './create.js';
-import { asValue, firstFailure, notOwned, refusal, toError, type Run } from './failure.js';
+import { asValue, firstFailure, notOwned, toError, type Run } from './failure.js';
 import {
   addressRows,
   differences,

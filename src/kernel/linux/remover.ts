@@ -1,10 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { TapPoolError } from '../../errors.js';
 import { dumpLinks, errnoName } from '../../rtnetlink/index.js';
+import { refusal } from '../arguments.js';
 import type { Link, OperationOptions, RemoveTarget, Result } from '../kernel.js';
 import { validateRemoveTarget } from '../names.js';
 import type { ProgramResult } from '../program.js';
-import { asValue, describe, notOwned, refusal, toError, type Failure, type Run } from './failure.js';
+import { asValue, describe, notOwned, toError, type Failure, type Run } from './failure.js';
 import type { HolderFinder } from './holders.js';
 import { linksOf, type LinkReader } from './read.js';
 import { REMOVE_BATCH, removeProgram, type RemoveMember } from './remove.js';

@@ -1,3 +1,5 @@
+import { TapPoolError } from '../../errors.js';
+import { checkKeys } from '../arguments.js';
 import { LinuxKernel } from '../linux/linux-kernel.js';
 import { NativeRunner } from './runner.js';
 
@@ -20,6 +22,22 @@ export interface NativeKernelOptions {
 /** The kernel of Linux, through the addon's own threads. Nothing is opened before the first operation. */
 export class NativeKernel extends LinuxKernel {
   constructor(options: NativeKernelOptions = {}) {
+    checkOptions(options);
     super(new NativeRunner(options), options.netns);
+  }
+}
+
+function checkOptions(options: NativeKernelOptions): void {
+  checkKeys(options, ['netns', 'replyTimeoutMillis'], 'NativeKernel');
+  const { netns, replyTimeoutMillis }: { netns?: unknown; replyTimeoutMillis?: unknown } = options;
+  if (netns !== undefined && (typeof netns !== 'string' || netns === '' || netns.includes('\0'))) {
+    throw new TapPoolError('ERR_TAP_INVALID_OPTION', 'netns must be the path of a network namespace');
+  }
+  const whole = Number.isInteger(replyTimeoutMillis) && (replyTimeoutMillis as number) > 0;
+  if (replyTimeoutMillis !== undefined && !whole) {
+    throw new TapPoolError(
+      'ERR_TAP_INVALID_OPTION',
+      'replyTimeoutMillis must be a whole number of milliseconds, 1 or more',
+    );
   }
 }
