@@ -1,6 +1,7 @@
 /** `TapKernel` on Linux, over anything that can run programs: what native and FFI kernels have in common. */
 import { abortError, TapPoolError } from '../../errors.js';
 import {
+  concatMessages,
   createBridge as createBridgeRequest,
   deleteByIndex,
   dumpLinks,
@@ -237,17 +238,13 @@ export class LinuxKernel implements TapKernel {
     const readBack = async () =>
       (await this.getLink({ ifindex })) ? ('applied' as const) : ('not-applied' as const);
     await this.#change([{ op: 'netlink', slot: 0, messages: create }], what, name, {}, readBack);
-    // The kernel takes these only of a link that is there, and IFF_UP not before them.
-    const settings: LinkAttributes = { up, ...addrGenModeOf(options) };
+    // The kernel takes these only of a link that is there. IFF_UP goes alone and last: within one message the kernel sets
+    // flags first, and a bridge that comes up has made its IPv6 address before it is told to make none.
+    const settings: LinkAttributes = addrGenModeOf(options);
     if (alias !== undefined) settings.alias = alias;
+    const messages = concatMessages([newLink(ifindex, settings), newLink(ifindex, { up })]);
     try {
-      await this.#change(
-        [{ op: 'netlink', slot: 0, messages: newLink(ifindex, settings) }],
-        what,
-        name,
-        {},
-        readBack,
-      );
+      await this.#change([{ op: 'netlink', slot: 0, messages }], what, name, {}, readBack);
     } catch (error) {
       await this.#run('build', [[{ op: 'netlink', slot: 0, messages: deleteByIndex(ifindex) }]], what, {});
       throw error;
