@@ -19,8 +19,8 @@ export class Adopter {
   readonly #bridges: Bridges;
   readonly #inventory: Inventory;
   readonly #graveyard: Graveyard;
-  /** In use and stamped as this pool's, but not told yet: a call that fails later leaves them to the next. */
-  readonly #inUse: PooledTap[] = [];
+  /** Leases of this pool by now, but not told yet: a call that fails later leaves them to the next. */
+  readonly #inUse: string[] = [];
 
   constructor(
     kernel: TapKernel,
@@ -38,10 +38,15 @@ export class Adopter {
     this.#graveyard = graveyard;
   }
 
-  /** Without `usedTaps` nothing is adopted or deleted: nothing says what is leased. */
+  /**
+   * Without `usedTaps` nothing is adopted or deleted: nothing says what is leased.
+   *
+   * @param lend makes a lease of a TAP as soon as it is stamped as this pool's
+   */
   async adopt(
     usedTaps: readonly string[] | undefined,
-  ): Promise<{ result: InitializeResult; inUse: PooledTap[] }> {
+    lend: (tap: PooledTap) => void,
+  ): Promise<InitializeResult> {
     const { prefix } = this.#settings;
     const used = new Set((usedTaps ?? []).map((name) => name.trim()).filter((name) => name !== ''));
     const { links } = await this.#kernel.listLinks({ kind: 'tun' });
@@ -62,12 +67,13 @@ export class Adopter {
     };
     for (const tap of census.inUse) {
       const mine = await this.#restamp(tap);
-      if (mine) this.#inUse.push(mine);
+      if (!mine) continue;
+      lend(mine);
+      this.#inUse.push(mine.name);
     }
     if (usedTaps !== undefined) await this.#adoptFree(census.free, result);
-    const inUse = this.#inUse.splice(0);
-    result.inUse.push(...inUse.map(({ name }) => name));
-    return { result, inUse };
+    result.inUse.push(...this.#inUse.splice(0));
+    return result;
   }
 
   async #restamp({ link, stamp }: StampedTap): Promise<PooledTap | undefined> {

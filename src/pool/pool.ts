@@ -210,11 +210,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
 
   /** One after the other: what one call adopts, the next is to find adopted. */
   #adopt(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
-    const adopting = this.#adopting.then(async () => {
-      const { result, inUse } = await this.#adopter.adopt(usedTaps);
-      for (const tap of inUse) this.#inventory.lend(tap, 'pool', this);
-      return result;
-    });
+    const lend = (tap: PooledTap) => void this.#inventory.lend(tap, 'pool', this);
+    const adopting = this.#adopting.then(() => this.#adopter.adopt(usedTaps, lend));
     this.#adopting = adopting.catch(() => undefined);
     return adopting;
   }
