@@ -1,21 +1,12 @@
 // What the tests of the C side under a tool (scripts/test-asan.mjs and its siblings) have in common: builds that never
 // touch build/Release, runs in a network namespace of their own, and the proof that the tool reports what it is for.
 import { spawnSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { privateNamespace } from './namespace.mjs';
 import { nodeGyp, root } from './prepare.mjs';
 
-const native = `${root}/native`;
+const native = `${root}native`;
 
 /** Flags of every build for a tool. Without fortification: its checked functions are none of those that a tool watches. */
 const FLAGS = [
@@ -73,7 +64,7 @@ export function runIsolated(command, args, { env = {}, cwd = root, show = true, 
     killSignal: 'SIGKILL',
   });
   if (result.error && result.error.code !== 'ETIMEDOUT') throw result.error;
-  if (show || result.status !== 0) process.stdout.write(show ? output(result) : '');
+  if (show) process.stdout.write(output(result));
   return { succeeded: result.status === 0, text: output(result) };
 }
 
@@ -99,8 +90,8 @@ function wrapFlags(directory) {
 
 /** Builds native/test/driver.c with what it drives. Returns its path. */
 function buildDriver(tool, flags, { directory = native, inject = false } = {}) {
-  const target = `${root}/build/${tool}/driver-${basename(directory)}${inject ? '-bugs' : ''}`;
-  mkdirSync(`${root}/build/${tool}`, { recursive: true });
+  const target = `${root}build/${tool}/driver-${basename(directory)}${inject ? '-bugs' : ''}`;
+  mkdirSync(`${root}build/${tool}`, { recursive: true });
   const tests = readdirSync(`${directory}/test`).filter((name) => name.endsWith('.c'));
   const sources = [
     ...plainSources(directory).map((name) => `${directory}/${name}`),
@@ -112,8 +103,8 @@ function buildDriver(tool, flags, { directory = native, inject = false } = {}) {
 }
 
 /** A copy of native/ with one change, for a proof that whoever drives it comes by there. Returns its path. */
-function mutant(tool, { file, from, to }) {
-  const directory = `${root}/build/${tool}/mutant`;
+export function mutant(tool, { file, from, to }) {
+  const directory = `${root}build/${tool}/mutant`;
   rmSync(directory, { recursive: true, force: true });
   cpSync(native, directory, { recursive: true });
   const text = readFileSync(`${directory}/${file}`, 'utf8');
@@ -148,13 +139,14 @@ export function testDriver(tool, flags, run, { args = [], bugs, mutants }) {
  * Makes a copy of the built package under build/TOOL/package, with an addon that was compiled with these flags.
  * Returns its path: tests that run there load that addon, and the product needs no switch for it.
  */
-export function buildPackage(tool, flags) {
-  const directory = `${root}/build/${tool}/package`;
+export function buildPackage(tool, flags, sources = native) {
+  const directory = `${root}build/${tool}/package`;
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
-  for (const name of ['package.json', 'binding.gyp', 'native', 'dist'])
-    cpSync(`${root}/${name}`, `${directory}/${name}`, { recursive: true });
-  symlinkSync(`${root}/node_modules`, `${directory}/node_modules`);
+  cpSync(sources, `${directory}/native`, { recursive: true });
+  for (const name of ['package.json', 'binding.gyp', 'dist'])
+    cpSync(`${root}${name}`, `${directory}/${name}`, { recursive: true });
+  symlinkSync(`${root}node_modules`, `${directory}/node_modules`);
 
   // The Debug configuration of binding.gyp has no fortification.
   const env = {
@@ -171,19 +163,23 @@ export function buildPackage(tool, flags) {
     fail('the instrumented addon cannot be built');
   mkdirSync(`${directory}/build/Release`, { recursive: true });
   cpSync(`${directory}/build/Debug/tap_pool.node`, `${directory}/build/Release/tap_pool.node`);
-  cpSync(`${root}/build/ts`, `${directory}/build/ts`, { recursive: true });
+  cpSync(`${root}build/ts`, `${directory}/build/ts`, { recursive: true });
   return directory;
 }
 
-/** Runs the integration tests of the native side, or those of them whose path has one of the words. */
-export function runPackage(directory, { env, node = [], words = ['native-'], pattern, timeout }) {
+/**
+ * Runs the integration tests whose path has one of the words, or of these the ones whose name has the pattern.
+ * `under` is a command line to put before Node.
+ */
+export function runPackage(directory, { words, pattern, env, show = true, under = [] }) {
   const tests = `${directory}/build/ts/test/integration`;
   const files = readdirSync(tests)
     .filter((name) => name.endsWith('.test.js') && words.some((word) => name.includes(word)))
     .map((name) => `${tests}/${name}`);
-  if (files.length === 0 || !existsSync(`${directory}/build/Release/tap_pool.node`))
-    fail('there is nothing to run');
+  if (files.length === 0) fail(`there is no test file with ${words.join(' or ')}`);
   const select = pattern ? [`--test-name-pattern=${pattern}`] : [];
-  const args = [...node, '--expose-gc', '--test', '--test-concurrency=1', ...select, ...files];
-  return runIsolated(process.execPath, args, { env, cwd: directory, timeout });
+  // Without --test a file runs in this very process, which is the one that the command line before it looks at.
+  const runner = under.length > 0 ? [] : ['--test', '--test-concurrency=1', '--test-reporter=spec'];
+  const [command, ...args] = [...under, process.execPath, '--expose-gc', ...runner, ...select, ...files];
+  return runIsolated(command, args, { env, show, cwd: directory });
 }

@@ -1,6 +1,15 @@
 // npm run test:asan: the C side under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer; docs/native.md.
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { buildPackage, compilerLibrary, fail, runIsolated, runPackage, testDriver } from './instrumented.mjs';
+import {
+  buildPackage,
+  compilerLibrary,
+  expectReport,
+  fail,
+  mutant,
+  runIsolated,
+  runPackage,
+  testDriver,
+} from './instrumented.mjs';
 import { build } from './prepare.mjs';
 
 const TOOL = 'asan';
@@ -48,26 +57,60 @@ build();
 const env = { ASAN_OPTIONS, UBSAN_OPTIONS };
 testDriver(TOOL, FLAGS, (driver, args, show) => runIsolated(driver, args, { env, show }), { bugs, mutants });
 
-// Whatever else a test starts has the library as well: reports go to files, and only what the addon did counts. Node
-// and others leave at exit what the kernel takes back anyway, so leaks do not change the exit status.
-const directory = buildPackage(TOOL, FLAGS);
-const reports = `${directory}/reports`;
-mkdirSync(reports);
-const result = runPackage(directory, {
-  env: {
+/**
+ * Runs tests with a package whose addon was built from that copy of native/. Whatever else a test starts has the
+ * library as well: reports go to files, and only what the addon did counts. Node and others leave at exit what the
+ * kernel takes back anyway, so leaks do not change the exit status.
+ */
+function testAddon(selections, native, show) {
+  const directory = buildPackage(TOOL, FLAGS, native);
+  const reports = `${directory}/reports`;
+  mkdirSync(reports);
+  const env = {
     LD_PRELOAD: libasan,
     ASAN_OPTIONS: `${ASAN_OPTIONS}:log_path=${reports}/asan`,
     LSAN_OPTIONS: 'exitcode=0',
     UBSAN_OPTIONS: `${UBSAN_OPTIONS}:log_path=${reports}/ubsan`,
+  };
+  const results = selections.map((selection) => runPackage(directory, { env, show, ...selection }));
+  const ours = readdirSync(reports)
+    .flatMap((name) => readFileSync(`${reports}/${name}`, 'utf8').split(/^(?=(?:Direct|Indirect) leak of )/m))
+    // Of a leak, whoever called malloc(); of anything else, whoever took part.
+    .filter((part) =>
+      (/^(Direct|Indirect) leak/.test(part)
+        ? /^ *#1 .*tap_pool\.node/m
+        : /tap_pool\.node|runtime error/
+      ).test(part),
+    );
+  return {
+    succeeded: results.every(({ succeeded }) => succeeded) && ours.length === 0,
+    text: ours.join('\n'),
+  };
+}
+
+const addonMutant = {
+  what: 'results that JavaScript has taken and nobody frees, in Node',
+  ...{
+    file: 'addon.c',
+    from: '    handle_let_go(handle);\n  }\n  batch_free(batch);',
+    to: '    handle_let_go(handle);\n    return;\n  }',
   },
-});
-const ours = readdirSync(reports)
-  .flatMap((name) => readFileSync(`${reports}/${name}`, 'utf8').split(/^(?=(?:Direct|Indirect) leak of )/m))
-  // Of a leak, whoever called malloc(); of anything else, whoever took part.
-  .filter((part) =>
-    (/^(Direct|Indirect) leak/.test(part) ? /^ *#1 .*tap_pool\.node/m : /tap_pool\.node|runtime error/).test(
-      part,
-    ),
-  );
-console.log(ours.join('\n'));
-if (!result.succeeded || ours.length > 0) fail('test:asan: the addon failed');
+};
+expectReport(
+  addonMutant.what,
+  testAddon([{ words: ['native-netns'] }], mutant(TOOL, addonMutant), false),
+  /leak of/,
+);
+
+const { succeeded, text } = testAddon(
+  [
+    { words: ['native-lane', 'native-lifetime', 'native-netlink', 'native-netns', 'native-runner'] },
+    {
+      words: ['native-monitor'],
+      pattern: 'overflows|moves to another|many watches|terminate|exits or throws',
+    },
+  ],
+  undefined,
+  true,
+);
+if (!succeeded) fail(`${text}\ntest:asan: the addon failed`);

@@ -1,5 +1,6 @@
 // npm run test:valgrind: the C side under valgrind's memcheck, open descriptors included; docs/native.md.
-import { needCommand, runIsolated, testDriver } from './instrumented.mjs';
+import { buildPackage, fail, needCommand, runIsolated, runPackage, testDriver } from './instrumented.mjs';
+import { build, root } from './prepare.mjs';
 
 const TOOL = 'valgrind';
 const MEMCHECK = [
@@ -55,4 +56,21 @@ function memcheck(driver, args, show) {
 
 needCommand('gcc', 'gcc');
 needCommand('valgrind', 'valgrind');
+build();
 testDriver(TOOL, [], memcheck, { args: ['-r', '20'], bugs, mutants });
+
+// V8 writes its code while it runs; Node leaves at exit what is still reachable, descriptors as well.
+const memcheckNode = [
+  ...[
+    'valgrind',
+    '--error-exitcode=9',
+    '--leak-check=full',
+    '--errors-for-leak-kinds=definite',
+    '--fair-sched=yes',
+  ],
+  ...['--smc-check=all-non-file', `--suppressions=${root}native/test/node.supp`],
+];
+const addon = buildPackage(TOOL, []);
+const selection = { words: ['native-lifetime'], pattern: 'several at once|forgotten with programs' };
+if (!runPackage(addon, { under: memcheckNode, ...selection }).succeeded)
+  fail('test:valgrind: the addon failed');
