@@ -444,6 +444,10 @@ const hostRows: Row[] = [
         false,
       ),
   },
+  // The bridge takes the cost of the port from it.
+  host('a link speed by ethtool', 'plant_speed', ({ name }) => ({ name, speed: 100, ifindex: undefined }), {
+    then: 'retired',
+  }),
   {
     title: 'scenario 31: XDP by bpf_link',
     then: 'retired',

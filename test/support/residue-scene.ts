@@ -20,7 +20,7 @@ export interface Scene {
   /** Acts as the host. */
   readonly host: Actor;
   /** A process without capabilities, if the user exists, that has the TAP open. */
-  tenant(name?: string): Promise<Actor>;
+  readonly tenant: (name?: string) => Promise<Actor>;
 }
 
 const TUN_FLAGS = { single: 0x5002, multi: 0x5102 };
@@ -117,9 +117,8 @@ const HARMLESS = [
 
 export function assertFresh(portrait: Portrait, fresh: Portrait, except: readonly string[] = []): void {
   const different = differences(portrait, fresh).filter((path) => !HARMLESS.includes(path));
-  if (different.length > 0)
-    console.error(different.map((path) => [path, at(portrait, path), at(fresh, path)]));
-  assert.deepEqual(different, except, 'in which the TAP differs from one that nobody ever used');
+  const seen = different.map((path) => `${path}: ${at(portrait, path)}, not ${at(fresh, path)}`).join('\n');
+  assert.deepEqual(different, except, `the TAP is not as one that nobody ever used:\n${seen}`);
 }
 
 /** Releases the TAP; whatever the next lease brings must look as if nobody had ever used it. */
