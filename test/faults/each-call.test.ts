@@ -98,7 +98,7 @@ describe('a fault at every system call of the lanes', () => {
     await share(runs, async (site, run) => {
       hits += (await site.survives(run)).injected;
     });
-    assert(hits >= 1.8 * runs.length, `${hits} faults in ${runs.length} runs`);
+    assert(hits >= 1.3 * runs.length, `${hits} faults in ${runs.length} runs`);
   });
 
   test('EINTR at any call is nothing that a caller hears of', async () => {

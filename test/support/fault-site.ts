@@ -12,6 +12,7 @@ import { NativeKernel, type Link, type TapSpec } from 'tap-pool/kernel';
 import { formatStamp, newInstance, parseStamp } from '#dist/pool/stamp';
 import type { SceneReport } from './fault-scene.js';
 import { freshName } from './namespace.js';
+import { Log } from './pool-scene.js';
 import { TraceFiles, Traced, type Injection, type Trace } from './strace.js';
 
 const scene = fileURLToPath(new URL('./fault-scene.js', import.meta.url));
@@ -123,13 +124,15 @@ export class Site implements AsyncDisposable {
     }
     const { name: bridge } = this.#bridge;
     const prefix = /^f\d+-/.exec(taps[0]?.name ?? '')?.[0] ?? 'none-';
-    const pool = new TapPool({ ...DESCRIPTION, size: 10, prefix, bridge, kernel: this.kernel });
+    const logger = new Log();
+    const pool = new TapPool({ ...DESCRIPTION, size: 10, prefix, bridge, kernel: this.kernel, logger });
     const { adopted, retired, ...rest } = await pool.initialize([]);
     assert.deepEqual([...adopted, ...retired].sort(), namesOf(taps), launcher.about);
     assert.deepEqual(Object.values(rest).flat(), [], launcher.about);
     assert.equal(pool.stats().idle, adopted.length);
     await pool.close();
-    assert.deepEqual(namesOf(await this.taps()), []);
+    const about = `${launcher.about}\n${JSON.stringify([adopted, retired, logger.warnings])}`;
+    assert.deepEqual(namesOf(await this.taps()), [], about);
   }
 
   async #with(
