@@ -69,25 +69,15 @@ function compile({ name, sources, wrap }, directory, suffix = '') {
 }
 
 /** Starts from the corpus of the repository; what is new stays under build/. */
-function fuzz(binary, { name }, seconds, show) {
-  const corpus = `${root}build/fuzz/corpus-${name}`;
-  const kept = `${root}native/fuzz/corpus/${name}`;
-  mkdirSync(corpus, { recursive: true });
+function fuzz(binary, { name }, seconds) {
+  const found = `${binary}-corpus`;
+  mkdirSync(found, { recursive: true });
   const args = [
-    `-max_total_time=${seconds}`,
-    '-max_len=4096',
-    '-timeout=10',
-    '-rss_limit_mb=4096',
-    '-print_final_stats=1',
+    ...[`-max_total_time=${seconds}`, '-max_len=4096', '-timeout=10', '-rss_limit_mb=4096'],
+    ...['-print_final_stats=1', `-artifact_prefix=${binary}-`],
   ];
-  return runIsolated(
-    binary,
-    [...args, `-artifact_prefix=${root}build/fuzz/${name}-`, ...(show ? [corpus] : []), kept],
-    {
-      show: false,
-      timeout: (seconds + 120) * 1000,
-    },
-  );
+  const corpora = [found, `${root}native/fuzz/corpus/${name}`];
+  return runIsolated(binary, [...args, ...corpora], { show: false, timeout: (seconds + 120) * 1000 });
 }
 
 needCommand(CLANG, 'clang libclang-rt-14-dev');
@@ -103,7 +93,7 @@ if (chosen.length === 0 || !(Number(seconds) > 0))
 mkdirSync(`${root}build/fuzz`, { recursive: true });
 for (const harness of chosen) {
   const { name } = harness;
-  const { succeeded, text } = fuzz(compile(harness, `${root}native`), harness, Number(seconds), true);
+  const { succeeded, text } = fuzz(compile(harness, `${root}native`), harness, Number(seconds));
   const runs = /number_of_executed_units: (\d+)/.exec(text)?.[1];
   if (!succeeded) fail(`${text}\ntest:fuzz: ${name}; docs/native.md tells how to run that input again`);
   console.log(
@@ -113,5 +103,5 @@ for (const harness of chosen) {
   const { what, ...change } = harness.mutant;
   const broken = compile(harness, mutant('fuzz', change), '-broken');
   // Found within a second or two; the rest is for a slow machine.
-  expectReport(what, fuzz(broken, { name }, 60, false), /AddressSanitizer: /);
+  expectReport(what, fuzz(broken, harness, 60), /AddressSanitizer: /);
 }

@@ -1,10 +1,19 @@
 // npm run test:tsan: the C side under ThreadSanitizer; docs/native.md.
-import { buildPackage, compilerLibrary, fail, runIsolated, runPackage, testDriver } from './instrumented.mjs';
+import {
+  buildPackage,
+  compilerLibrary,
+  expectReport,
+  fail,
+  mutant,
+  runIsolated,
+  runPackage,
+  testDriver,
+} from './instrumented.mjs';
 import { build } from './prepare.mjs';
 
 const TOOL = 'tsan';
 const FLAGS = ['-fsanitize=thread'];
-const env = { TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1' };
+const driverEnv = { TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1' };
 
 const bugs = {
   race: /data race/,
@@ -41,16 +50,22 @@ const mutants = [
 
 const libtsan = compilerLibrary('libtsan.so', 'gcc libtsan2');
 build();
-testDriver(TOOL, FLAGS, (driver, args, show) => runIsolated(driver, args, { env, show }), { bugs, mutants });
+testDriver(TOOL, FLAGS, (driver, args, show) => runIsolated(driver, args, { env: driverEnv, show }), {
+  bugs,
+  mutants,
+});
 
 // What happens in Node itself is out of sight, its locks are not: a race is told where the addon has a part in it.
+const env = { LD_PRELOAD: libtsan, TSAN_OPTIONS: 'ignore_noninstrumented_modules=1:halt_on_error=1' };
+
+const [{ what, pattern, ...change }] = mutants;
+const broken = buildPackage(TOOL, FLAGS, mutant(TOOL, change));
+expectReport(`${what}, in Node`, runPackage(broken, { env, words: ['native-runner'], show: false }), pattern);
+
 const addon = buildPackage(TOOL, FLAGS);
-const options = {
-  env: { LD_PRELOAD: libtsan, TSAN_OPTIONS: 'ignore_noninstrumented_modules=1:halt_on_error=1' },
-};
 const selections = [
   { words: ['native-runner'] },
   { words: ['native-lifetime', 'native-monitor'], pattern: 'terminate|several at once|is forgotten' },
 ];
 for (const selection of selections)
-  if (!runPackage(addon, { ...options, ...selection }).succeeded) fail('test:tsan: the addon failed');
+  if (!runPackage(addon, { env, ...selection }).succeeded) fail('test:tsan: the addon failed');
