@@ -57,7 +57,7 @@ export async function withScene(
       return actor;
     };
     const scene = { kernel, pool, lease, name, ifindex, bridge, bridgeIndex, host, tenant };
-    await act(scene, await look(scene, fresh.name, rest));
+    await act(scene, await look(scene, fresh, rest));
     await fresh.release();
   } finally {
     await Promise.all(actors.map((actor) => actor.stop()));
@@ -72,18 +72,17 @@ export async function withScene(
 const flagsOf = ({ multiQueue }: { multiQueue?: boolean }) =>
   multiQueue ? TUN_FLAGS.multi : TUN_FLAGS.single;
 
-/** How the TAP looks once it is up, since Linux settles some of it only then; its own MAC address says so. */
+/** How the TAP looks once it is up, since Linux settles some of it only then; where its own MAC address stands, it says so. */
 export async function look(
   { host, kernel }: Pick<Scene, 'host' | 'kernel'>,
-  name: string,
+  { name, mac }: Pick<TapLease, 'name' | 'mac'>,
   options: { multiQueue?: boolean; up?: boolean } = {},
 ): Promise<Portrait> {
   const link = await kernel.getLink({ name });
   if (link && options.up === false) await kernel.setLink(link.ifindex, { up: true });
   const portrait = await host.call<Portrait>('look', { name, flags: flagsOf(options) });
-  const own = (link?.mac ?? '').replaceAll(':', '');
+  const own = mac.replaceAll(':', '');
   const eui64 = `${(Number.parseInt(own.slice(0, 2), 16) ^ 2).toString(16)}${own.slice(2, 6)}fffe${own.slice(6)}`;
-  if (own === '') return portrait;
   const text = JSON.stringify(portrait)
     .replaceAll(eui64, 'its own EUI-64')
     .replaceAll(own, 'its own')
@@ -138,7 +137,7 @@ export async function assertNextIsFresh(
   assert.equal(next.ifindex === lease.ifindex, expected === 'recycled');
   assert.equal(next.name === lease.name, expected === 'recycled');
   assert.equal((await kernel.getLink({ ifindex: next.ifindex }))?.up, options.up ?? true);
-  assertFresh(await look(scene, next.name, options), fresh, options.except);
+  assertFresh(await look(scene, next, options), fresh, options.except);
   await next.release();
   return next;
 }

@@ -356,8 +356,8 @@ def read_directory(path):
     return values
 
 
-# Of IFLA_*: name, alias, MAC, statistics, carrier, operational state. Of IFLA_BRPORT_*: state, identifiers, timers.
-LINK_SKIPPED = {1, 3, 7, 16, 20, 23, 33, 35, 47, 48}
+# Of IFLA_*: name, alias, statistics, carrier, operational state. Of IFLA_BRPORT_*: state, identifiers, timers.
+LINK_SKIPPED = {3, 7, 16, 20, 23, 33, 35, 47, 48}
 PORT_SKIPPED = {1, *range(13, 25)}
 FEATURES_WORDS = 2
 
@@ -470,6 +470,10 @@ def look_closely(name, ifindex, descriptor):
         for _, value in attributes(entries)
         if struct.unpack_from("I", value)[0] == ifindex
     ]
+    try:
+        seen["vlans"] = rows(114, struct.pack("BxxxI", AF_BRIDGE, ifindex), 4, ifindex)
+    except OSError as error:
+        seen["vlans"] = error.errno  # EOPNOTSUPP without CONFIG_BRIDGE_VLAN_FILTERING
     seen["qdiscs"] = rows(38, struct.pack("BxxxiIII", 0, 0, 0, 0, 0), 4, ifindex, drop=(3, 4, 7))
     seen["filters"] = [rows(46, struct.pack("BxxxiIII", 0, ifindex, 0, 0xFFFFFFF0 | at, 0), 4, ifindex) for at in (2, 3)]
     seen["groups"] = look_groups(name)
@@ -507,11 +511,12 @@ def main():
     args = dict(zip(sys.argv[1::2], sys.argv[2::2]))
     if args:
         spare.append(os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK))
-    if "--gid" in args:
+    # In a user namespace of one's own there is but one user, and no group can be given up.
+    uid, gid = int(args.get("--uid", os.getuid())), int(args.get("--gid", os.getgid()))
+    if (uid, gid) != (os.getuid(), os.getgid()):
         os.setgroups([])
-        os.setresgid(*[int(args["--gid"])] * 3)
-    if "--uid" in args:
-        os.setresuid(*[int(args["--uid"])] * 3)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
     for line in sys.stdin:
         call = json.loads(line)
         operation = globals()[call.pop("op")]
