@@ -64,10 +64,11 @@ export function tapNames(fake: FakeKernel): string[] {
   return taps(fake).map(({ name }) => name);
 }
 
-/** How many items reached the kernel by the function's end that had not before. */
+/** What reached the kernel for what the function did; never in the turn of the call. */
 export async function callsOf(fake: FakeKernel, run: () => unknown): Promise<FakeOperationName[]> {
   const before = fake.journal.length;
   await run();
+  await turns(3);
   return fake.journal.slice(before).map(({ operation }) => operation);
 }
 

@@ -90,6 +90,20 @@ describe('invariant 6: an abort while a TAP is made', () => {
     assertNoListeners(controller.signal);
   });
 
+  test('or handed out, while it waits for its turn: it takes no idle TAP', async () => {
+    const { fake, pool } = await openWarm({ size: 3 });
+    const lease = await pool.acquire();
+    const controller = new AbortController();
+    // The release is in the critical section; the acquire comes after it.
+    const releasing = lease.release();
+    const acquiring = pool.acquire('vm-7', { signal: controller.signal });
+    controller.abort(reason);
+    await assert.rejects(acquiring, ABORTED);
+    await releasing;
+    assert.deepEqual([pool.stats().idle, pool.stats().leased, pool.stats().hits], [3, 0, 1]);
+    assertAgreement(fake, pool);
+  });
+
   test('that fails in the end: nothing is told twice', async () => {
     const { fake, pool } = open({ size: 0 });
     const controller = new AbortController();
