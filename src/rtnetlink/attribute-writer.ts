@@ -58,7 +58,9 @@ export class AttributeWriter {
 
   u8(type: number, value: number): void {
     if ((value & 0xff) !== value) throw outOfRange(type, value, 'u8');
-    this.#view.setUint8(this.#attribute(type, 1), value);
+    // First the room: it may be in another buffer, and so of another view.
+    const offset = this.#attribute(type, 1);
+    this.#view.setUint8(offset, value);
   }
 
   u16(type: number, value: number): void {

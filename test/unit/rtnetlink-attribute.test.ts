@@ -143,6 +143,37 @@ describe('writing attributes', () => {
     }
   });
 
+  test('every kind of value survives the end of the buffer, wherever that falls', () => {
+    const write: ((writer: AttributeWriter) => void)[] = [
+      (writer) => writer.u8(1, 0x11),
+      (writer) => writer.u16(1, 0x1122),
+      (writer) => writer.u32(1, 0x11223344),
+      (writer) => writer.string(1, 'name'),
+      (writer) => writer.text(1, 'näme'),
+      (writer) => writer.bytes(1, fromHex('112233445566')),
+      (writer) => writer.flag(1),
+      (writer) => {
+        const outer = writer.beginNested(2);
+        const inner = writer.beginNested(3);
+        writer.u8(4, 0x11);
+        writer.endNested(inner);
+        writer.endNested(outer);
+      },
+    ];
+    for (const value of write) {
+      const expected = written(value);
+      for (let before = 0; before <= 64; before += 4) {
+        const writer = new AttributeWriter('LE', 64);
+        writer.bytes(9, new Uint8Array(before));
+        const earlier = writer.finish();
+        const untouched = toHex(earlier);
+        value(writer);
+        assert.equal(toHex(writer.finish()), expected);
+        assert.equal(toHex(earlier), untouched);
+      }
+    }
+  });
+
   test('65,536 bytes do not fit into an attribute', () => {
     const most = new Uint8Array(0xffff - 4);
     assert.equal(
