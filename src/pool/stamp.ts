@@ -120,7 +120,10 @@ export function sameInstance(a: Instance, b: Instance): boolean {
 export function isAlive(instance: Instance, observer: Instance): boolean {
   if (instance.boot !== observer.boot || instance.pid === ABANDONED.pid) return false;
   if (instance.pidns !== observer.pidns) return true;
-  return startTime(instance.pid) === instance.start;
+  const start = startTime(instance.pid);
+  if (start !== undefined) return start === instance.start;
+  // With hidepid, or without /proc, a process can only be asked whether it is there.
+  return readOr(`/proc/${instance.pid}/stat`, '') === '' && exists(instance.pid);
 }
 
 /** Field 22 of /proc/PID/stat, proc_pid_stat(5); the name of the program (field 2) may hold spaces and brackets. */
@@ -144,5 +147,15 @@ function readOr(path: string, otherwise: string): string {
     return readFileSync(path, 'utf8').trim();
   } catch {
     return otherwise;
+  }
+}
+
+/** kill(2) with signal 0: EPERM is the answer about somebody else's process. */
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
