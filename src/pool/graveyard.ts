@@ -1,4 +1,5 @@
 /** Where TAPs wait for their end: what collected while one batch was being deleted is the next batch. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TapPoolError } from '../errors.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import type { PooledTap } from './inventory.js';
@@ -15,6 +16,11 @@ interface Grave {
 const BATCH = 32;
 /** Answers that another try would get again. */
 const FINAL = new Set(['ERR_TAP_HELD', 'ERR_TAP_NOT_OWNED', 'ERR_TAP_CLOSED']);
+/**
+ * A child of this process has copies of the lanes' descriptors between fork and exec, and the kernel may still be
+ * closing them when the child is on its way: the TAP is held, but by nobody who could be found.
+ */
+const CLOSING_MILLIS = 20;
 
 export class Graveyard {
   readonly #kernel: TapKernel;
@@ -33,7 +39,7 @@ export class Graveyard {
   /**
    * Deletes the TAP, if it still bears its stamp and nobody holds it. Resolves to `true` (also where somebody else
    * has deleted it already) or to the error for which it is still there; never rejects. With `again`, a deletion that
-   * fails though nobody holds the TAP is tried once more: for those who cannot try later.
+   * fails though nobody is known to hold the TAP is tried once more: for those who cannot try later.
    */
   bury(tap: PooledTap, options: { force?: boolean; again?: boolean } = {}): Promise<Result<true>> {
     const { force = false, again = false } = options;
@@ -49,16 +55,20 @@ export class Graveyard {
       this.#inProgress = batch.length;
       const results = await this.#remove(batch);
       this.#inProgress = 0;
+      let closing = false;
       for (const [i, grave] of batch.entries()) {
         const result = results[i] as Result<true>;
         const gone = !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
         if (gone) this.deleted += 1;
-        else if (!FINAL.has(result.code) && grave.again-- > 0) {
+        else if (grave.again > 0 && mayPass(result)) {
+          grave.again -= 1;
+          closing ||= result.code === 'ERR_TAP_HELD';
           this.#waiting.push(grave);
           continue;
         }
         grave.settle(gone ? true : result);
       }
+      if (closing) await sleep(CLOSING_MILLIS);
     }
   }
 
@@ -75,4 +85,8 @@ export class Graveyard {
       return batch.map(() => error);
     }
   }
+}
+
+function mayPass({ code, holders = [] }: TapPoolError): boolean {
+  return code === 'ERR_TAP_HELD' ? holders.length === 0 : !FINAL.has(code);
 }

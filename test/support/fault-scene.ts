@@ -8,6 +8,7 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TapPool, TapPoolError, type TapLease, type TapPoolStats } from 'tap-pool';
+import { NativeKernel } from 'tap-pool/kernel';
 import { loadAddon } from '#dist/kernel/native/addon';
 import { descriptors } from './native-programs.js';
 
@@ -17,6 +18,7 @@ export interface Refusal {
   readonly code?: string | undefined;
   readonly errno?: string | undefined;
   readonly syscall?: string | undefined;
+  readonly outcome?: string | undefined;
   readonly message: string;
 }
 
@@ -47,7 +49,10 @@ const note = (fields: object, message: string) => {
   if (message.includes('left behind')) leftBehind.push(fields as { tap: string; code: string });
 };
 const quiet = () => undefined;
+// Of its own only to wait less long for answers that do not come.
+const kernel = new NativeKernel({ replyTimeoutMillis: 200 });
 const pool = new TapPool({
+  kernel,
   ...{ size: SIZE, bridge, prefix, owner: { uid: 1000, gid: 1000 }, isolated: true },
   logger: { debug: quiet, info: quiet, warn: note, error: note },
 });
@@ -58,7 +63,8 @@ function refusalOf(call: string, error: unknown): Refusal {
   const below = of.cause instanceof TapPoolError ? refusalOf(call, of.cause) : undefined;
   const name = error instanceof TapPoolError ? 'TapPoolError' : String(of.name);
   const errno = of.errno ?? below?.errno;
-  return { call, name, code: of.code, errno, syscall: of.syscall ?? below?.syscall, message: String(error) };
+  const { code, outcome } = of;
+  return { call, name, code, errno, syscall: of.syscall ?? below?.syscall, outcome, message: String(error) };
 }
 
 async function attempt<T>(call: string, run: () => Promise<T>): Promise<T> {
@@ -118,6 +124,7 @@ say(JSON.stringify(report([last.name])));
 await lines.next();
 
 await pool.close();
+await kernel.close();
 input.close();
 const after = descriptors();
 say(JSON.stringify({ ...report([last.name]), descriptors: after, before }));

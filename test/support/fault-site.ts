@@ -45,6 +45,10 @@ export class Site implements AsyncDisposable {
     return site;
   }
 
+  get bridge(): string {
+    return this.#bridge.name;
+  }
+
   get netns(): string {
     return `/proc/${this.#keeper.pid}/ns/net`;
   }
@@ -63,7 +67,16 @@ export class Site implements AsyncDisposable {
 
   /** A launcher that lives through it: the kernel agrees with it, refusals tell what happened, nothing is lost. */
   survives(injection: Injection): Promise<Trace> {
-    return this.#with(injection, true, (launcher) => this.#survives(launcher));
+    return this.survivesTold(injection);
+  }
+
+  /** The same, with what it was told. */
+  async survivesTold(injection: Injection): Promise<Trace & Pick<SceneReport, 'refusals'>> {
+    let refusals: SceneReport['refusals'] = [];
+    const trace = await this.#with(injection, true, async (launcher) => {
+      ({ refusals } = await this.#survives(launcher));
+    });
+    return { ...trace, refusals };
   }
 
   /** A launcher that is killed: what it left bears its stamp and is complete, and the next one takes it all. */
@@ -71,7 +84,7 @@ export class Site implements AsyncDisposable {
     return this.#with(injection, false, (launcher) => this.#dies(launcher));
   }
 
-  async #survives(launcher: Traced): Promise<void> {
+  async #survives(launcher: Traced): Promise<SceneReport> {
     const steady = await launcher.says<SceneReport>();
     const taps = await this.taps();
     const about = () => `${launcher.about}\n${taps.map(({ name, alias }) => `${name} ${alias}`).join('\n')}`;
@@ -103,6 +116,7 @@ export class Site implements AsyncDisposable {
     );
     const remain = [...closed.leased, ...closed.leftBehind.map(({ tap }) => tap)].sort();
     assert.deepEqual(namesOf(left.filter((link) => !isOfDead(link))), remain, about());
+    return closed;
   }
 
   async #dies(launcher: Traced): Promise<void> {
