@@ -300,9 +300,9 @@ def ioctl_buffer(name, request, hex):
     return fcntl.ioctl(taps[name], request, bytes.fromhex(hex)).hex()
 
 
-def ioctl_program(name, request):
-    """TUNSETFILTEREBPF, TUNSETSTEERINGEBPF: let nothing through."""
-    fcntl.ioctl(taps[name], request, struct.pack("i", load(SOCKET_FILTER, 0)))
+def ioctl_program(name, request, value=0):
+    """TUNSETFILTEREBPF: let so many bytes through; TUNSETSTEERINGEBPF: choose this queue."""
+    fcntl.ioctl(taps[name], request, struct.pack("i", load(SOCKET_FILTER, value)))
 
 
 def attach_filter(name):
