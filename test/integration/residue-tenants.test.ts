@@ -1,6 +1,7 @@
 /** Two tenants of one TAP, one after the other: the second sees nothing of the first, and the pool's own TAPs are silent. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TapPool } from 'tap-pool';
 import { NativeKernel } from 'tap-pool/kernel';
 import { ownerThatExists } from '../support/conformance-native.js';
@@ -55,6 +56,17 @@ async function framesUntil(scene: Scene, tenant: Actor | Actor[], wanted = FOR_B
   throw new Error('the frame never came');
 }
 
+/** Sends one frame from the tenant until the bridge has learned where it comes from: a port forwards a little later. */
+async function learn(scene: Scene, tenant: Actor, mac: string): Promise<void> {
+  const { host, name, ifindex } = scene;
+  for (let round = 0; round < 500; round++) {
+    await tenant.call('write', { name, frames: [frame('ff:ff:ff:ff:ff:ff', mac, 'here I am')] });
+    if ((await host.call<string[]>('forwarding', { ifindex })).includes(mac)) return;
+    await sleep(10);
+  }
+  throw new Error('the bridge never learned the address');
+}
+
 /** Releases the TAP and hands it out again at once; the new tenant waits at the door already. */
 async function handOver(scene: Scene, first: Actor | undefined): Promise<Actor> {
   const { pool, lease, ifindex } = scene;
@@ -107,17 +119,14 @@ describe('residue: two tenants', () => {
 
   test('scenario 33: the MAC address of the first tenant is not in the forwarding database of the second', async () => {
     await withScene({}, host, async (scene) => {
-      const { name, ifindex } = scene;
+      const { ifindex } = scene;
+      const known = () => host.call<string[]>('forwarding', { ifindex });
       const first = await scene.tenant();
-      await framesUntil(scene, first, FOR_A);
-      await first.call('write', { name, frames: [frame('ff:ff:ff:ff:ff:ff', A_MAC, 'here I am')] });
-      assert((await host.call<string[]>('forwarding', { ifindex })).includes(A_MAC));
+      await learn(scene, first, A_MAC);
       const second = await handOver(scene, first);
-      assert(!(await host.call<string[]>('forwarding', { ifindex })).includes(A_MAC));
-      await second.call('write', { name, frames: [frame('ff:ff:ff:ff:ff:ff', B_MAC, 'here I am')] });
-      await framesUntil(scene, second);
-      const learned = await host.call<string[]>('forwarding', { ifindex });
-      assert.deepEqual([learned.includes(A_MAC), learned.includes(B_MAC)], [false, true]);
+      assert(!(await known()).includes(A_MAC));
+      await learn(scene, second, B_MAC);
+      assert(!(await known()).includes(A_MAC));
     });
   });
 
@@ -153,11 +162,7 @@ describe('residue: two tenants', () => {
         const second = await handOver(scene, first);
         await framesUntil(scene, second);
         // And the other way: as wide as it should be, with the header that it should have.
-        await second.call('write', {
-          name: scene.name,
-          frames: [frame('ff:ff:ff:ff:ff:ff', B_MAC, 'hello')],
-        });
-        assert((await host.call<string[]>('forwarding', { ifindex: scene.ifindex })).includes(B_MAC));
+        await learn(scene, second, B_MAC);
       });
     });
   }
