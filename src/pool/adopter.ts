@@ -7,7 +7,7 @@ import type { Graveyard } from './graveyard.js';
 import type { Inventory, PooledTap } from './inventory.js';
 import { isTapPoolName } from './names.js';
 import type { Settings } from './options.js';
-import { ABANDONED, formatStamp, now, type Instance } from './stamp.js';
+import type { Stamper } from './stamp.js';
 
 /** TAPs per call of the kernel. */
 const BATCH = 64;
@@ -15,7 +15,7 @@ const BATCH = 64;
 export class Adopter {
   readonly #kernel: TapKernel;
   readonly #settings: Settings;
-  readonly #instance: Instance;
+  readonly #stamps: Stamper;
   readonly #bridges: Bridges;
   readonly #inventory: Inventory;
   readonly #graveyard: Graveyard;
@@ -25,14 +25,14 @@ export class Adopter {
   constructor(
     kernel: TapKernel,
     settings: Settings,
-    instance: Instance,
+    stamps: Stamper,
     bridges: Bridges,
     inventory: Inventory,
     graveyard: Graveyard,
   ) {
     this.#kernel = kernel;
     this.#settings = settings;
-    this.#instance = instance;
+    this.#stamps = stamps;
     this.#bridges = bridges;
     this.#inventory = inventory;
     this.#graveyard = graveyard;
@@ -50,7 +50,7 @@ export class Adopter {
     const { prefix } = this.#settings;
     const used = new Set((usedTaps ?? []).map((name) => name.trim()).filter((name) => name !== ''));
     const { links } = await this.#kernel.listLinks({ kind: 'tun' });
-    const census = takeCensus(links, this.#instance, prefix, used);
+    const census = takeCensus(links, this.#stamps.instance, prefix, used);
     const known = [...census.living, ...census.free, ...census.own].map(({ link }) => link.name);
     await this.#inventory.seed([...used, ...known]);
     const names = (taps: readonly StampedTap[]) => taps.map(({ link }) => link.name);
@@ -77,7 +77,7 @@ export class Adopter {
   }
 
   async #restamp({ link, stamp }: StampedTap): Promise<PooledTap | undefined> {
-    const alias = this.#alias(stamp.label);
+    const alias = this.#stamps.stamp(stamp.label);
     try {
       await this.#kernel.setLink(link.ifindex, { alias }, { expect: { alias: link.alias ?? '' } });
     } catch (error) {
@@ -86,7 +86,9 @@ export class Adopter {
       // The answer was lost, but not the change.
       if (!(error instanceof TapPoolError && error.outcome === 'applied')) throw error;
     }
-    return { ...this.#pooled(link, alias, link.mac ?? ''), labelled: stamp.label !== undefined };
+    const bridge = this.#bridges.find(link.master)?.name;
+    this.#bridges.joined(bridge);
+    return { ...pooled(link, alias, bridge), labelled: stamp.label !== undefined };
   }
 
   async #adoptFree(taps: readonly StampedTap[], result: Mutable): Promise<void> {
@@ -118,9 +120,10 @@ export class Adopter {
     result: Mutable,
   ): Promise<void> {
     const { template } = this.#settings;
-    const alias = this.#alias(undefined);
+    const alias = this.#stamps.stamp();
     const taps = batch.map(({ link }) => {
-      const bridge = this.#bridges.choose(new Set());
+      // Leaving a bridge for another costs more than all the rest.
+      const bridge = this.#bridges.find(link.master) ?? this.#bridges.choose(new Set());
       this.#bridges.joined(bridge?.name);
       const spec = {
         ...template,
@@ -136,8 +139,7 @@ export class Adopter {
       const { bridge } = taps[i] as (typeof taps)[number];
       const tap = batch[i] as StampedTap;
       if (!(answer instanceof TapPoolError)) {
-        const { ifindex, name, mac = '' } = tap.link;
-        adopted.push({ ifindex, name, mac, alias, labelled: false, bridge, lease: undefined, idleSince: 0 });
+        adopted.push(pooled(tap.link, alias, bridge));
         continue;
       }
       this.#bridges.left(bridge);
@@ -153,7 +155,7 @@ export class Adopter {
     const current = await this.#kernel.getLink({ ifindex });
     const alias = current?.alias;
     if (alias === undefined || (alias !== link.alias && !this.#isOurs(alias))) return;
-    const tap = { ...this.#pooled(link, alias, link.mac ?? ''), bridge: undefined };
+    const tap = pooled(link, alias, undefined);
     const answer = await this.#graveyard.bury(tap, { again: true });
     if (!(answer instanceof TapPoolError)) {
       result.retired.push(name);
@@ -162,12 +164,7 @@ export class Adopter {
     if (GONE.has(answer.code)) return;
     // In nobody's hands, it must not look like this pool's: the next start or a sweep is to find it.
     if (this.#isOurs(alias)) {
-      const abandoned = formatStamp({
-        ...this.#instance,
-        ...ABANDONED,
-        at: now(),
-        prefix: this.#settings.prefix,
-      });
+      const abandoned = this.#stamps.abandoned();
       await this.#kernel.setLink(ifindex, { alias: abandoned }, { expect: { alias } }).catch(() => undefined);
     }
     if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders ?? [] });
@@ -175,19 +172,12 @@ export class Adopter {
   }
 
   #isOurs(alias: string): boolean {
-    return alias.includes(`;pool=${this.#instance.pool};`);
+    return alias.includes(`;pool=${this.#stamps.instance.pool};`);
   }
+}
 
-  #pooled({ ifindex, name, master }: Link, alias: string, mac: string): PooledTap {
-    const bridge = this.#bridges.nameOf(master);
-    this.#bridges.joined(bridge);
-    return { ifindex, name, mac, alias, labelled: false, bridge, lease: undefined, idleSince: 0 };
-  }
-
-  #alias(label: string | undefined): string {
-    const stamp = { ...this.#instance, at: now(), prefix: this.#settings.prefix };
-    return formatStamp(label === undefined ? stamp : { ...stamp, label });
-  }
+function pooled({ ifindex, name, mac = '' }: Link, alias: string, bridge: string | undefined): PooledTap {
+  return { ifindex, name, mac, alias, labelled: false, bridge, lease: undefined, idleSince: 0 };
 }
 
 type Mutable = {

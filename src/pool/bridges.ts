@@ -54,9 +54,10 @@ export class Bridges {
     if (name !== undefined) this.#ports.set(name, Math.max(0, (this.#ports.get(name) ?? 0) - 1));
   }
 
-  /** The name of the bridge of this pool that has the index. */
-  nameOf(ifindex: number | undefined): string | undefined {
-    return this.#names.find((name) => ifindex !== undefined && this.#indexes.get(name) === ifindex);
+  /** The bridge of this pool that has the index. */
+  find(ifindex: number | undefined): { name: string; ifindex: number } | undefined {
+    const name = this.#names.find((one) => ifindex !== undefined && this.#indexes.get(one) === ifindex);
+    return name === undefined ? undefined : { name, ifindex: ifindex as number };
   }
 
   /** The index of a bridge, where it is known. */

@@ -21,7 +21,7 @@ import { Quarantine } from './quarantine.js';
 import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
-import { ABANDONED, formatStamp, newInstance, now, type Instance } from './stamp.js';
+import { newInstance, stamper, type Stamper } from './stamp.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
@@ -75,7 +75,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #graveyard: Graveyard;
   readonly #quarantine: Quarantine;
   readonly #returns: Returns;
-  readonly #instance: Instance;
+  readonly #stamps: Stamper;
   readonly #acquirer: Acquirer;
   readonly #fill: Fill;
   readonly #adopter: Adopter;
@@ -94,12 +94,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.#kernel =
       settings.kernel ?? new NativeKernel(settings.netns === undefined ? {} : { netns: settings.netns });
     this.#logger = settings.logger ?? debugLogger;
-    const instance = newInstance();
-    this.#instance = instance;
-    const stamp = (label?: string) => {
-      const base = { ...instance, at: now(), prefix: settings.prefix };
-      return formatStamp(label === undefined ? base : { ...base, label });
-    };
+    const stamps = stamper(newInstance(), settings.prefix);
+    const { instance, stamp } = stamps;
+    this.#stamps = stamps;
     this.#inventory = new Inventory(settings.size, settings.prefix);
     this.#bridges = new Bridges(this.#kernel, settings.bridges);
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
@@ -143,7 +140,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.#adopter = new Adopter(
       this.#kernel,
       settings,
-      instance,
+      stamps,
       this.#bridges,
       this.#inventory,
       this.#graveyard,
@@ -323,7 +320,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   async sweep(options: SweepOptions = {}): Promise<SweepResult> {
     checkKeys(options, ['minAgeMillis', 'dryRun'], 'sweep');
     this.#refuseClosed();
-    return this.#track(sweep(this.#kernel, this.#instance, this.#settings.prefix, options));
+    return this.#track(sweep(this.#kernel, this.#stamps.instance, this.#settings.prefix, options));
   }
 
   /**
@@ -355,7 +352,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
 
   /** Re-stamps the TAPs, so that a pool can adopt them even while this process lives. */
   async #abandon(taps: readonly PooledTap[]): Promise<void> {
-    const alias = formatStamp({ ...this.#instance, ...ABANDONED, at: now(), prefix: this.#settings.prefix });
+    const alias = this.#stamps.abandoned();
     const changes = taps.map((tap) =>
       this.#kernel.setLink(tap.ifindex, { alias }, { expect: { alias: tap.alias } }),
     );

@@ -37,7 +37,7 @@ export interface Stamp extends Instance {
 }
 
 /** Of an instance that gave its TAPs up, for the next pool to adopt: no process has the id 0. */
-export const ABANDONED = { pid: 0, start: '0' } as const;
+const ABANDONED = { pid: 0, start: '0' } as const;
 
 /** A new instance of this process. */
 export function newInstance(): Instance {
@@ -83,6 +83,24 @@ export function formatStamp(stamp: Stamp): string {
     );
   }
   return text;
+}
+
+/** What a pool writes on its TAPs. */
+export interface Stamper {
+  readonly instance: Instance;
+  /** This pool's, as of now. @throws {TapPoolError} `ERR_TAP_INVALID_ARGUMENT` for a label that is too long or no text */
+  readonly stamp: (label?: string) => string;
+  /** That of a TAP which this pool gives up. */
+  readonly abandoned: () => string;
+}
+
+export function stamper(instance: Instance, prefix: string): Stamper {
+  const base = () => ({ ...instance, at: now(), prefix });
+  return {
+    instance,
+    stamp: (label) => formatStamp(label === undefined ? base() : { ...base(), label }),
+    abandoned: () => formatStamp({ ...base(), ...ABANDONED }),
+  };
 }
 
 const PATTERN =

@@ -13,20 +13,14 @@ import {
   NLM_F_DUMP,
   NLM_F_REPLACE,
   NLM_F_REQUEST,
+  RTM_GETADDR,
+  RTM_GETNEIGH,
+  RTM_NEWQDISC,
+  RTM_DELQDISC,
+  RTM_GETQDISC,
+  RTM_GETVLAN,
 } from './constants.js';
 import { encodeMessage, type NetlinkMessage } from './message.js';
-
-export const RTM_NEWADDR = 20;
-export const RTM_DELADDR = 21;
-export const RTM_GETADDR = 22;
-export const RTM_NEWNEIGH = 28;
-export const RTM_DELNEIGH = 29;
-export const RTM_GETNEIGH = 30;
-export const RTM_NEWQDISC = 36;
-export const RTM_DELQDISC = 37;
-export const RTM_GETQDISC = 38;
-export const RTM_NEWVLAN = 112;
-export const RTM_GETVLAN = 114;
 
 /** linux/if_bridge.h: bytes of struct br_vlan_msg, before the attributes. */
 export const BR_VLAN_MSG_LENGTH = 8;

@@ -7,17 +7,13 @@ export const NLMSG_DONE = 3;
 export const NLMSG_OVERRUN = 4;
 /** Bytes of struct nlmsghdr. */
 export const NLMSG_HDRLEN = 16;
-/** Messages start at multiples of this many bytes. */
-export const NLMSG_ALIGNTO = 4;
 
 // linux/netlink.h: flags of every message.
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_MULTI = 0x2;
 export const NLM_F_ACK = 0x4;
-export const NLM_F_ECHO = 0x8;
 /** The dump is inconsistent: what it lists changed while it was read. */
 export const NLM_F_DUMP_INTR = 0x10;
-export const NLM_F_DUMP_FILTERED = 0x20;
 
 // linux/netlink.h: flags of a GET request.
 export const NLM_F_ROOT = 0x100;
@@ -41,13 +37,10 @@ export const NLA_F_NET_BYTEORDER = 0x4000;
 export const NLA_TYPE_MASK = 0x3fff;
 /** Bytes of struct nlattr. */
 export const NLA_HDRLEN = 4;
-/** Attributes start at multiples of this many bytes. */
-export const NLA_ALIGNTO = 4;
 
 // linux/netlink.h: enum nlmsgerr_attrs.
 export const NLMSGERR_ATTR_MSG = 1;
 export const NLMSGERR_ATTR_OFFS = 2;
-export const NLMSGERR_ATTR_COOKIE = 3;
 export const NLMSGERR_ATTR_POLICY = 4;
 export const NLMSGERR_ATTR_MISS_TYPE = 5;
 export const NLMSGERR_ATTR_MISS_NEST = 6;
@@ -71,6 +64,18 @@ export const RTM_NEWLINKPROP = 108;
 export const RTM_DELLINKPROP = 109;
 export const RTM_GETLINKPROP = 110;
 
+export const RTM_NEWADDR = 20;
+export const RTM_DELADDR = 21;
+export const RTM_GETADDR = 22;
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
+export const RTM_GETNEIGH = 30;
+export const RTM_NEWQDISC = 36;
+export const RTM_DELQDISC = 37;
+export const RTM_GETQDISC = 38;
+export const RTM_NEWVLAN = 112;
+export const RTM_GETVLAN = 114;
+
 /** Message types by number, for messages to people. */
 export const RTM_NAMES: ReadonlyMap<number, string> = new Map([
   [NLMSG_NOOP, 'NLMSG_NOOP'],
@@ -81,15 +86,17 @@ export const RTM_NAMES: ReadonlyMap<number, string> = new Map([
   [RTM_DELLINK, 'RTM_DELLINK'],
   [RTM_GETLINK, 'RTM_GETLINK'],
   [RTM_SETLINK, 'RTM_SETLINK'],
-  [20, 'RTM_NEWADDR'],
-  [21, 'RTM_DELADDR'],
-  [22, 'RTM_GETADDR'],
-  [28, 'RTM_NEWNEIGH'],
-  [29, 'RTM_DELNEIGH'],
-  [30, 'RTM_GETNEIGH'],
-  [36, 'RTM_NEWQDISC'],
-  [37, 'RTM_DELQDISC'],
-  [38, 'RTM_GETQDISC'],
+  [RTM_NEWADDR, 'RTM_NEWADDR'],
+  [RTM_DELADDR, 'RTM_DELADDR'],
+  [RTM_GETADDR, 'RTM_GETADDR'],
+  [RTM_NEWNEIGH, 'RTM_NEWNEIGH'],
+  [RTM_DELNEIGH, 'RTM_DELNEIGH'],
+  [RTM_GETNEIGH, 'RTM_GETNEIGH'],
+  [RTM_NEWQDISC, 'RTM_NEWQDISC'],
+  [RTM_DELQDISC, 'RTM_DELQDISC'],
+  [RTM_GETQDISC, 'RTM_GETQDISC'],
+  [RTM_NEWVLAN, 'RTM_NEWVLAN'],
+  [RTM_GETVLAN, 'RTM_GETVLAN'],
   [RTM_NEWLINKPROP, 'RTM_NEWLINKPROP'],
   [RTM_DELLINKPROP, 'RTM_DELLINKPROP'],
   [RTM_GETLINKPROP, 'RTM_GETLINKPROP'],
@@ -97,8 +104,6 @@ export const RTM_NAMES: ReadonlyMap<number, string> = new Map([
 
 // linux/rtnetlink.h: IFLA_EXT_MASK.
 export const RTEXT_FILTER_VF = 0x1;
-export const RTEXT_FILTER_BRVLAN = 0x2;
-export const RTEXT_FILTER_BRVLAN_COMPRESSED = 0x4;
 /** Leaves the statistics within IFLA_AF_SPEC{AF_INET6} out of the reply; IFLA_STATS and IFLA_STATS64 stay. */
 export const RTEXT_FILTER_SKIP_STATS = 0x8;
 
@@ -119,7 +124,6 @@ export const IFF_BROADCAST = 0x2;
 export const IFF_DEBUG = 0x4;
 export const IFF_LOOPBACK = 0x8;
 export const IFF_POINTOPOINT = 0x10;
-export const IFF_NOTRAILERS = 0x20;
 export const IFF_RUNNING = 0x40;
 export const IFF_NOARP = 0x80;
 export const IFF_PROMISC = 0x100;
@@ -130,14 +134,10 @@ export const IFF_LOWER_UP = 0x10000;
 // linux/if_link.h: attributes of a link. Bytes of struct ifinfomsg (linux/rtnetlink.h) come before them.
 export const IFINFOMSG_LENGTH = 16;
 export const IFLA_ADDRESS = 1;
-export const IFLA_BROADCAST = 2;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
-export const IFLA_LINK = 5;
-export const IFLA_QDISC = 6;
 export const IFLA_STATS = 7;
 export const IFLA_MASTER = 10;
-export const IFLA_PROTINFO = 12;
 export const IFLA_TXQLEN = 13;
 export const IFLA_OPERSTATE = 16;
 export const IFLA_LINKMODE = 17;
@@ -148,8 +148,6 @@ export const IFLA_AF_SPEC = 26;
 export const IFLA_GROUP = 27;
 export const IFLA_EXT_MASK = 29;
 export const IFLA_PROMISCUITY = 30;
-export const IFLA_NUM_TX_QUEUES = 31;
-export const IFLA_NUM_RX_QUEUES = 32;
 export const IFLA_CARRIER = 33;
 export const IFLA_CARRIER_CHANGES = 35;
 export const IFLA_CARRIER_UP_COUNT = 47;
@@ -171,15 +169,12 @@ export const IFLA_XDP = 43;
  * where the link is, it moves the link there.
  */
 export const IFLA_TARGET_NETNSID = 46;
-export const IFLA_MIN_MTU = 50;
-export const IFLA_MAX_MTU = 51;
 export const IFLA_PROP_LIST = 52;
 export const IFLA_ALT_IFNAME = 53;
 
 // linux/if_link.h: within IFLA_LINKINFO.
 export const IFLA_INFO_KIND = 1;
 export const IFLA_INFO_DATA = 2;
-export const IFLA_INFO_XSTATS = 3;
 export const IFLA_INFO_SLAVE_KIND = 4;
 export const IFLA_INFO_SLAVE_DATA = 5;
 
@@ -190,8 +185,6 @@ export const IFLA_INET6_ADDR_GEN_MODE = 8;
 // linux/if_link.h: enum in6_addr_gen_mode.
 export const IN6_ADDR_GEN_MODE_EUI64 = 0;
 export const IN6_ADDR_GEN_MODE_NONE = 1;
-export const IN6_ADDR_GEN_MODE_STABLE_PRIVACY = 2;
-export const IN6_ADDR_GEN_MODE_RANDOM = 3;
 
 // linux/if_link.h: within IFLA_INFO_DATA of kind "tun".
 export const IFLA_TUN_OWNER = 1;
@@ -205,32 +198,15 @@ export const IFLA_TUN_MULTI_QUEUE = 7;
 export const IFLA_TUN_NUM_QUEUES = 8;
 export const IFLA_TUN_NUM_DISABLED_QUEUES = 9;
 
-// linux/if_link.h: within IFLA_INFO_DATA of kind "bridge".
-export const IFLA_BR_FORWARD_DELAY = 1;
-export const IFLA_BR_AGEING_TIME = 4;
-export const IFLA_BR_STP_STATE = 5;
-export const IFLA_BR_VLAN_FILTERING = 7;
-export const IFLA_BR_GROUP_FWD_MASK = 9;
-export const IFLA_BR_MCAST_SNOOPING = 23;
-
 // linux/if_link.h: within IFLA_INFO_SLAVE_DATA of slave kind "bridge".
 export const IFLA_BRPORT_STATE = 1;
-export const IFLA_BRPORT_PRIORITY = 2;
-export const IFLA_BRPORT_COST = 3;
 /** Hairpin mode. */
 export const IFLA_BRPORT_MODE = 4;
 export const IFLA_BRPORT_GUARD = 5;
-export const IFLA_BRPORT_PROTECT = 6;
-export const IFLA_BRPORT_FAST_LEAVE = 7;
 export const IFLA_BRPORT_LEARNING = 8;
 export const IFLA_BRPORT_UNICAST_FLOOD = 9;
-export const IFLA_BRPORT_PROXYARP = 10;
 export const IFLA_BRPORT_FLUSH = 24;
 export const IFLA_BRPORT_MCAST_FLOOD = 27;
-export const IFLA_BRPORT_MCAST_TO_UCAST = 28;
-export const IFLA_BRPORT_VLAN_TUNNEL = 29;
 export const IFLA_BRPORT_BCAST_FLOOD = 30;
-export const IFLA_BRPORT_GROUP_FWD_MASK = 31;
 export const IFLA_BRPORT_NEIGH_SUPPRESS = 32;
 export const IFLA_BRPORT_ISOLATED = 33;
-export const IFLA_BRPORT_LOCKED = 39;

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { TapPool, type TapPoolOptions } from 'tap-pool';
-import { NativeKernel, type Link } from 'tap-pool/kernel';
+import type { NativeKernel } from 'tap-pool/kernel';
 import { hold } from '../support/holder.js';
-import { assertNothingLeft, assertPrivateNamespace, freshName } from '../support/namespace.js';
+import { freshName } from '../support/namespace.js';
+import { scenes, type Scene } from '../support/scene.js';
 
 const leaver = fileURLToPath(new URL('../support/leaver.js', import.meta.url));
 const POOL_KEYS = /;pool=([0-9a-f]{8});/;
@@ -17,28 +17,10 @@ describe('adoption', () => {
   let kernel: NativeKernel;
   let bridge: string;
   let prefix: string;
-  const pools: TapPool[] = [];
-
-  before(assertPrivateNamespace);
-  beforeEach(async () => {
-    kernel = new NativeKernel();
-    bridge = freshName('br');
-    prefix = freshName('a') + '-';
-    await kernel.createBridge(bridge);
-  });
-  afterEach(async () => {
-    await Promise.all(pools.splice(0).map((pool) => pool.close()));
-    await kernel.deleteBridge(bridge);
-    await kernel.close();
-    await assertNothingLeft();
-  });
-  after(assertPrivateNamespace);
-
-  function open(options: Partial<TapPoolOptions> = {}): TapPool {
-    const pool = new TapPool({ size: 6, prefix, bridge, ...options });
-    pools.push(pool);
-    return pool;
-  }
+  let open: Scene['open'];
+  let ours: Scene['ours'];
+  const scene = scenes(6);
+  beforeEach(() => ({ kernel, bridge, prefix, open, ours } = scene()));
 
   /** Runs a launcher and ends it; tells which TAPs it had leased. */
   async function leave(size: number, leased: number): Promise<string[]> {
@@ -59,11 +41,6 @@ describe('adoption', () => {
         await exited;
       },
     };
-  }
-
-  async function ours(): Promise<Link[]> {
-    const { links } = await kernel.listLinks({ kind: 'tun' });
-    return links.filter(({ name }) => name.startsWith(prefix));
   }
 
   async function removeAll(): Promise<void> {
@@ -193,6 +170,21 @@ describe('adoption', () => {
     assert.equal(owners.length, adopted.length);
     assert.equal(first.stats().idle + second.stats().idle, adopted.length);
     assert(adopted.length >= 38, `${adopted.length} of 40 were adopted`);
+  });
+
+  test('of several bridges each leftover stays in its own, and the pool counts it there', async () => {
+    const second = freshName('br');
+    await kernel.createBridge(second);
+    const first = open({ size: 6, bridge: [bridge, second] });
+    await first.ensure();
+    const before = new Map((await ours()).map(({ name, master }) => [name, master]));
+    await first.close({ idle: 'keep' });
+    // The other order: what is chosen anew would be chosen otherwise.
+    const pool = open({ size: 6, bridge: [second, bridge] });
+    assert.equal((await pool.initialize([])).adopted.length, 6);
+    assert.deepEqual(new Map((await ours()).map(({ name, master }) => [name, master])), before);
+    await pool.close();
+    await kernel.deleteBridge(second);
   });
 
   test('a thousand leftovers are warm again', async () => {

@@ -1,51 +1,30 @@
 /** The pool on the real kernel: the rows of the design, and what they must not do. */
 import assert from 'node:assert/strict';
-import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TapPool, TapPoolError, type TapLease, type TapPoolOptions } from 'tap-pool';
-import { NativeKernel, type Link } from 'tap-pool/kernel';
+import { TapPool, TapPoolError, type TapLease } from 'tap-pool';
+import { NativeKernel } from 'tap-pool/kernel';
 import { hold } from '../support/holder.js';
-import { assertNothingLeft, assertPrivateNamespace, freshName } from '../support/namespace.js';
+import { freshName } from '../support/namespace.js';
+import { scenes, type Scene } from '../support/scene.js';
 
 const refused = (code: string) => (error: unknown) => error instanceof TapPoolError && error.code === code;
-
-const indexOf = ({ name }: Link) => Number(/\d+$/.exec(name)?.[0]);
 
 describe('pool', () => {
   let kernel: NativeKernel;
   let bridge: string;
   let prefix: string;
-  const pools: TapPool[] = [];
-
-  before(assertPrivateNamespace);
-  beforeEach(async () => {
-    kernel = new NativeKernel();
-    bridge = freshName('br');
-    prefix = freshName('p') + '-';
-    await kernel.createBridge(bridge);
-  });
-  afterEach(async () => {
-    await Promise.all(pools.splice(0).map((pool) => pool.close()));
-    await kernel.deleteBridge(bridge);
-    await kernel.close();
-    await assertNothingLeft();
-  });
-  after(assertPrivateNamespace);
-
-  function open(options: Partial<TapPoolOptions> = {}): TapPool {
-    const pool = new TapPool({ size: 4, prefix, bridge, ...options });
-    pools.push(pool);
-    return pool;
-  }
+  let open: Scene['open'];
+  let ours: Scene['ours'];
+  const scene = scenes(4);
+  beforeEach(() => ({ kernel, bridge, prefix, open, ours } = scene()));
 
   async function remove(taps: readonly { readonly ifindex: number }[]): Promise<void> {
     const results = await kernel.removeTaps(taps.map(({ ifindex }) => ({ ifindex })));
     assert(results.every((result) => result === true));
-  }
-
-  async function ours(): Promise<Link[]> {
-    const { links } = await kernel.listLinks({ kind: 'tun' });
-    return links.filter(({ name }) => name.startsWith(prefix)).sort((a, b) => indexOf(a) - indexOf(b));
   }
 
   test('initialize seeds the index, ensure fills to size, and every TAP is as described', async () => {
@@ -420,6 +399,26 @@ describe('pool', () => {
     assert.equal(await kernel.getLink({ name: 'one-too-many' }), undefined);
     await pool.close();
     await remove(taken);
+  });
+
+  test('scenario 69: a pool deletes in its namespace though the path is gone', async () => {
+    // The namespace lives on: the threads are in it.
+    const anchor = spawn('unshare', ['-n', 'sh', '-c', 'echo ready; exec sleep 1000'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = once(anchor, 'exit');
+    await once(anchor.stdout, 'data');
+    const netns = `/proc/${anchor.pid}/ns/net`;
+    const there = new NativeKernel({ netns });
+    const pool = new TapPool({ size: 3, prefix, kernel: there });
+    await pool.ensure();
+    anchor.kill('SIGKILL');
+    await exited;
+    assert.equal(existsSync(netns), false);
+    await pool.close();
+    assert.equal(pool.stats().deleted, 3);
+    assert.deepEqual((await there.listLinks({ kind: 'tun' })).links, []);
+    await there.close();
   });
 
   test('several bridges are filled evenly', async () => {

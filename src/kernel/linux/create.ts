@@ -3,7 +3,14 @@
  * undoes the whole TAP when the descriptor closes, so a crash or a failure at any step leaves nothing.
  */
 import { randomBytes, randomInt } from 'node:crypto';
-import { concatMessages, newLink, setBridgePort, type LinkAttributes } from '../../rtnetlink/index.js';
+import {
+  concatMessages,
+  IN6_ADDR_GEN_MODE_EUI64,
+  IN6_ADDR_GEN_MODE_NONE,
+  newLink,
+  setBridgePort,
+  type LinkAttributes,
+} from '../../rtnetlink/index.js';
 import type { TapSpec } from '../kernel.js';
 import type { Program, Step } from '../program.js';
 import {
@@ -59,6 +66,11 @@ export function createProgram(spec: TapSpec, ifindex: number, mac: string): Prog
   return steps;
 }
 
+/** Whether the link is to make itself IPv6 addresses. */
+export function addrGenMode(ipv6: boolean): number {
+  return ipv6 ? IN6_ADDR_GEN_MODE_EUI64 : IN6_ADDR_GEN_MODE_NONE;
+}
+
 /** IN6_ADDR_GEN_MODE_*; below 1280 bytes (RFC 8200) a link has no IPv6, and the kernel answers EAFNOSUPPORT. */
 export function addrGenModeOf({
   ipv6 = false,
@@ -67,7 +79,7 @@ export function addrGenModeOf({
   ipv6?: boolean;
   mtu?: number;
 }): Pick<LinkAttributes, 'addrGenMode'> {
-  return mtu < 1280 ? {} : { addrGenMode: ipv6 ? 0 : 1 };
+  return mtu < 1280 ? {} : { addrGenMode: addrGenMode(ipv6) };
 }
 
 /** Asks for the device and for the permission without making anything; the last step fails with ENODEV where all is well. */

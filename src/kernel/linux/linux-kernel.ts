@@ -28,8 +28,15 @@ import type {
   WatchOptions,
 } from '../kernel.js';
 import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
-import type { Lane, Program, ProgramResult, ProgramRunner } from '../program.js';
-import { addrGenModeOf, checkProgram, createProgram, ifindexSource, macSource } from './create.js';
+import type { Lane, Program, ProgramResult, ProgramRunner, Step } from '../program.js';
+import {
+  addrGenMode,
+  addrGenModeOf,
+  checkProgram,
+  createProgram,
+  ifindexSource,
+  macSource,
+} from './create.js';
 import {
   asValue,
   firstFailure,
@@ -40,8 +47,9 @@ import {
   type Failure,
 } from './failure.js';
 import { HolderFinder } from './holders.js';
+import { expectIdentity } from './identity.js';
 import { applied } from './outcome.js';
-import { LinkReader } from './read.js';
+import { LinkReader, linksOf } from './read.js';
 import { Recycler } from './recycle.js';
 import { Remover } from './remover.js';
 import { Watcher } from './watch.js';
@@ -115,8 +123,8 @@ export class LinuxKernel implements TapKernel {
   /** A TAP that has just been made shows how one must look when it is recycled. */
   async #learn(specs: readonly TapSpec[], results: readonly (Result<Tap> | undefined)[]): Promise<void> {
     for (const [i, result] of results.entries()) {
-      if (result && !(result instanceof TapPoolError))
-        await this.#recycler.learn(specs[i] as TapSpec, result.ifindex);
+      if (!result || result instanceof TapPoolError || this.#recycler.knows(specs[i] as TapSpec)) continue;
+      await this.#recycler.learn(specs[i] as TapSpec, result.ifindex);
     }
   }
 
@@ -147,8 +155,13 @@ export class LinuxKernel implements TapKernel {
   async check(): Promise<void> {
     const program = checkProgram();
     const what = 'checking that TAPs can be created';
-    const [answer] = await this.#run('build', [program], what, { urgent: true });
+    // Both lanes enter the namespace now: later its path may be gone, though the namespace is not.
+    const [[answer], [entered]] = await Promise.all([
+      this.#run('build', [program], what, { urgent: true }),
+      this.#run('reap', [[]], what, {}),
+    ]);
     if (answer instanceof TapPoolError) throw answer;
+    if (entered instanceof TapPoolError) throw entered;
     const failure = firstFailure(program, answer as ProgramResult);
     // There is no such link: whoever may not change links is told so before.
     if (failure && failure.errno !== 'ENODEV') throw toError(failure, what, undefined);
@@ -193,29 +206,22 @@ export class LinuxKernel implements TapKernel {
     options: OperationOptions & { expect?: { alias: string } } = {},
   ): Promise<void> {
     validateLinkChange(change);
-    if (options.expect) {
-      const link = await this.getLink({ ifindex }, options);
-      if (!link) throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`);
-      if (link.alias !== options.expect.alias) throw notOwned(link);
-    }
     const { ipv6, port, up, ...rest } = change;
     const attributes: LinkAttributes = { ...rest };
-    if (ipv6 !== undefined) attributes.addrGenMode = ipv6 ? 0 : 1;
+    if (ipv6 !== undefined) attributes.addrGenMode = addrGenMode(ipv6);
     if (up !== undefined && !port) attributes.up = up;
-    const program: Program = [
-      { op: 'netlink', slot: 0, messages: newLink(ifindex, attributes) },
-      ...(port
-        ? [
-            {
-              op: 'netlink',
-              slot: 0,
-              messages: setBridgePort(ifindex, port, up === undefined ? {} : { up }),
-            } as const,
-          ]
-        : []),
-    ];
+    const messages = [newLink(ifindex, attributes)];
+    if (port) messages.push(setBridgePort(ifindex, port, up === undefined ? {} : { up }));
+    const steps: Step[] = messages.map((one) => ({ op: 'netlink', slot: 0, messages: one }));
+    const { expect } = options;
+    if (expect) {
+      steps.unshift(
+        { op: 'netlink', slot: 0, messages: getLinkRequest({ ifindex }) },
+        expectIdentity(0, expect),
+      );
+    }
     await this.#change(
-      program,
+      steps,
       `changing the link ${ifindex}`,
       undefined,
       options,
@@ -293,8 +299,13 @@ export class LinuxKernel implements TapKernel {
   ): Promise<void> {
     const [answer] = await this.#run('build', [program], what, { urgent: true, ...options });
     if (answer instanceof TapPoolError) throw answer;
-    const failure = firstFailure(program, answer as ProgramResult);
+    const result = answer as ProgramResult;
+    const failure = firstFailure(program, result);
     if (!failure) return;
+    if (failure.step.op === 'expect') {
+      const [link] = linksOf(result[0]?.output ?? new Uint8Array(), 1);
+      throw link ? notOwned(link) : toError(failure, what, name);
+    }
     const ofBridge = await this.#bridgeError(failure, what, name, master);
     if (ofBridge) throw ofBridge;
     const code = failure.errno === 'EEXIST' ? 'ERR_TAP_EXISTS' : undefined;

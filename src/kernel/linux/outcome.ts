@@ -1,5 +1,6 @@
 /** What became of a change whose answer was lost: the link is read back and compared with what was asked for. */
 import type { Link, LinkChange } from '../kernel.js';
+import { addrGenMode } from './create.js';
 
 export function applied(link: Link | undefined, change: LinkChange): 'applied' | 'not-applied' {
   if (!link) return 'not-applied';
@@ -9,7 +10,7 @@ export function applied(link: Link | undefined, change: LinkChange): 'applied' |
   if (typeof wanted['mac'] === 'string') wanted['mac'] = wanted['mac'].toLowerCase();
   const same =
     Object.entries(wanted).every(([key, value]) => seen[key] === value) &&
-    (ipv6 === undefined || link.addrGenMode === (ipv6 ? 0 : 1)) &&
+    (ipv6 === undefined || link.addrGenMode === addrGenMode(ipv6)) &&
     Object.entries(port ?? {}).every(
       ([key, value]) => (link.port as Record<string, unknown> | undefined)?.[key] === value,
     );

@@ -62,11 +62,14 @@ export class Recycler {
     this.#nextIfindex = nextIfindex;
   }
 
-  /** Remembers how a TAP looks that has just been created; once per description. */
+  /** Whether it is known how a fresh TAP of the description looks. */
+  knows(spec: TapSpec): boolean {
+    return this.#samples.has(description(spec));
+  }
+
+  /** Remembers how a TAP looks that has just been created. */
   async learn(spec: TapSpec, ifindex: number): Promise<void> {
-    const key = description(spec);
-    if (this.#samples.has(key)) return;
-    await this.#keep(key, this.#readFingerprint(ifindex));
+    await this.#keep(description(spec), this.#readFingerprint(ifindex));
   }
 
   async recycle(targets: readonly RecycleTarget[], options: OperationOptions): Promise<Result<true>[]> {

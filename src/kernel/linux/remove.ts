@@ -44,7 +44,10 @@ export function removeProgram(members: readonly RemoveMember[], group: number): 
     }
     // What was attached to by its name must be what is deleted by its index, and still bear the same stamp.
     const { ifindex, name, alias } = link;
-    steps.push({ op: 'netlink', slot, messages: getLink({ ifindex }) }, expectIdentity(slot, name, alias));
+    steps.push(
+      { op: 'netlink', slot, messages: getLink({ ifindex }) },
+      expectIdentity(slot, { name, alias }),
+    );
     const messages = members.length === 1 ? deleteByIndex(ifindex) : newLink(ifindex, { group });
     steps.push({ op: 'netlink', slot, messages });
   }

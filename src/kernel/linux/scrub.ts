@@ -1,7 +1,6 @@
 /** The programs that make a used TAP as good as new. What is reset, and how, stands in docs/isolation.md. */
 import {
   ARPHRD_ETHER,
-  AttributeWriter,
   concatMessages,
   deleteQdisc,
   deleteRow,
@@ -11,9 +10,6 @@ import {
   dumpVlans,
   getLink,
   getQdisc,
-  IFINFOMSG_LENGTH,
-  IFLA_IFALIAS,
-  IFLA_IFNAME,
   NEW_BRIDGE_PORT,
   newLink,
   replaceRootQdisc,
@@ -27,6 +23,7 @@ import {
 import type { RecycleTarget } from '../kernel.js';
 import type { Program, Step } from '../program.js';
 import { addrGenModeOf, tapFlags } from './create.js';
+import { expectIdentity } from './identity.js';
 import {
   IFF_NO_CARRIER,
   openTun,
@@ -86,14 +83,6 @@ export interface Residue {
 
 const netlink = (slot: number, messages: Uint8Array): Step => ({ op: 'netlink', slot, messages });
 
-/** Name and stamp, as the kernel tells them: with their NUL. */
-function identity(name: string, alias: string): Step {
-  const writer = new AttributeWriter();
-  writer.string(IFLA_IFNAME, name);
-  writer.string(IFLA_IFALIAS, alias);
-  return { op: 'expect', slot: 0, header: IFINFOMSG_LENGTH, attributes: writer.finish() };
-}
-
 /**
  * The first pass, for what tenants and VMMs do. With `residue`, the second one, for what a host may have done: it
  * costs more and is rare.
@@ -107,12 +96,12 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
   const optional = (messages: Uint8Array) => add(netlink((slot += 1), messages));
 
   const before = add(netlink(0, getLink({ ifindex })));
-  const proofs = [add(identity(name, alias))];
+  const proofs = [add(expectIdentity(0, { name, alias }))];
   add(openTun(0));
   const claim = add(setIff(0, name, tapFlags(spec) | IFF_NO_CARRIER));
   // Between the proof and the claim another process may have taken the TAP over.
   add(netlink(0, getLink({ ifindex })));
-  proofs.push(add(identity(name, alias)));
+  proofs.push(add(expectIdentity(0, { name, alias })));
 
   add(
     setValue(0, TUNSETOFFLOAD, 0),
