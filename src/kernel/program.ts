@@ -22,7 +22,7 @@ export interface IoctlValueStep {
   readonly value: number;
 }
 
-/** `ioctl(slot, request, &buffer)`: the buffer is handed in, and its contents afterwards are an output of the step. */
+/** `ioctl(slot, request, &buffer)`: the buffer is handed in. Output: its contents afterwards, where the kernel changed them. */
 export interface IoctlBufferStep {
   readonly op: 'ioctl-buffer';
   readonly slot: number;

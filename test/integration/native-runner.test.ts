@@ -52,7 +52,7 @@ describe('native runner: programs', () => {
   afterEach(assertNothingLeft);
   after(() => runner.close());
 
-  test('a TAP lives as long as its descriptor; TUNSETIFF tells its name', async () => {
+  test('a TAP lives as long as its descriptor', async () => {
     const name = freshName();
     const result = await runOne(runner, [
       openTun(),
@@ -62,11 +62,15 @@ describe('native runner: programs', () => {
       netlink(getLinkNamed(name), 1),
     ]);
     assert.deepEqual(errnos(result), [
-      [1, 0],
       [2, 0],
       [4, ENODEV],
     ]);
-    assert.equal(text(result[0]!.output), text(ifreq(name, 0x9002)));
+  });
+
+  test('a buffer is told where the kernel changed it: a name that it made up, but not the one that was asked for', async () => {
+    const result = await runOne(runner, [openTun(), setIff('made-up%d'), openTun(1), setIff(freshName(), 1)]);
+    assert.deepEqual(errnos(result), [[1, 0]]);
+    assert.equal(text(result[0]!.output), text(ifreq('made-up0', 0x9002)));
   });
 
   test('an ioctl takes the value itself, not a pointer to it', async () => {
@@ -74,11 +78,10 @@ describe('native runner: programs', () => {
     const program = [openTun(), setIff(name), persist(1), getIff(0, 40), persist(0), getIff(0, 40)];
     const result = await runOne(runner, program);
     assert.deepEqual(errnos(result), [
-      [1, 0],
       [3, 0],
       [5, 0],
     ]);
-    const flags = result.slice(1).map(({ output }) => output[16]! | (output[17]! << 8));
+    const flags = result.map(({ output }) => output[16]! | (output[17]! << 8));
     assert.deepEqual(
       flags.map((value) => value & (IFF_TAP | IFF_PERSIST)),
       [IFF_TAP | IFF_PERSIST, IFF_TAP],
@@ -90,7 +93,7 @@ describe('native runner: programs', () => {
     const name = freshName('long');
     const result = await runOne(runner, [openTun(), setIff(name), getIff(0, 3), getIff(0, 0), getIff(0, 41)]);
     assert.deepEqual(
-      result.slice(1).map(({ step, output }) => [step, text(output)]),
+      result.map(({ step, output }) => [step, text(output)]),
       [
         [2, 'lon'],
         [4, `${text(ifreq(name, 0x1002))}\0`],
@@ -138,10 +141,7 @@ describe('native runner: programs', () => {
   test('a failure in slot 0 ends the program and leaves nothing', async () => {
     const name = freshName();
     const program = [openTun(), setIff(name), openTun(1), setIff(name), persist(1), netlink(getLink(1), 1)];
-    assert.deepEqual(errnos(await runOne(runner, program)), [
-      [1, 0],
-      [3, EEXIST],
-    ]);
+    assert.deepEqual(errnos(await runOne(runner, program)), [[3, EEXIST]]);
     assert.equal(await linkExists(runner, name), false);
   });
 
@@ -165,11 +165,9 @@ describe('native runner: programs', () => {
       persist(1, 4),
     ]);
     assert.deepEqual(errnos(result), [
-      [1, 0],
       [2, ENODEV],
       [3, ENODEV],
       [8, EBUSY],
-      [11, 0],
     ]);
     assert.equal(await linkExists(runner, kept), true);
     await runner.run('build', [endTap(held), endTap(kept)]);

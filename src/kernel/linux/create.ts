@@ -5,17 +5,20 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import {
   concatMessages,
+  HOST_BYTE_ORDER,
   IN6_ADDR_GEN_MODE_EUI64,
   IN6_ADDR_GEN_MODE_NONE,
   newLink,
   setBridgePort,
+  viewOf,
   type LinkAttributes,
 } from '../../rtnetlink/index.js';
 import type { TapSpec } from '../kernel.js';
-import type { Program, Step } from '../program.js';
+import type { Program, ProgramResult, Step } from '../program.js';
 import {
   getFeatures,
   IFF_MULTI_QUEUE,
+  IFF_NO_CARRIER,
   IFF_NO_PI,
   IFF_TAP,
   IFF_TUN_EXCL,
@@ -37,14 +40,19 @@ export function tapFlags({
   return IFF_TAP | IFF_NO_PI | (vnetHeader ? IFF_VNET_HDR : 0) | (multiQueue ? IFF_MULTI_QUEUE : 0);
 }
 
-export function createProgram(spec: TapSpec, ifindex: number, mac: string): Program {
+/**
+ * @param canHideCarrier whether this kernel knows IFF_NO_CARRIER. With it the TAP never has a carrier while it is made:
+ * the bridge does not start to forward on it, and when the descriptor closes no carrier is lost, which the kernel would
+ * deal with later, under the lock that the next TAP needs.
+ */
+export function createProgram(spec: TapSpec, ifindex: number, mac: string, canHideCarrier: boolean): Program {
   const { name, alias, owner, mtu, txQueueLength, master, port, up = true } = spec;
   const steps: Step[] = [
     openTun(0),
     // The index is chosen here, so that the configuration below can only ever reach this very device: a name could
     // be taken away and given to another link between two steps.
     setIfindex(0, ifindex),
-    setIff(0, name, tapFlags(spec) | IFF_TUN_EXCL),
+    setIff(0, name, tapFlags(spec) | IFF_TUN_EXCL | IFF_NO_CARRIER),
   ];
   if (owner?.uid !== undefined) steps.push(setValue(0, TUNSETOWNER, owner.uid));
   if (owner?.gid !== undefined) steps.push(setValue(0, TUNSETGROUP, owner.gid));
@@ -54,12 +62,13 @@ export function createProgram(spec: TapSpec, ifindex: number, mac: string): Prog
   if (mtu !== undefined) attributes.mtu = mtu;
   if (txQueueLength !== undefined) attributes.txQueueLength = txQueueLength;
   if (master !== undefined) attributes.master = master;
-  // IFF_UP goes with the last message: the kernel sets flags before IFLA_AF_SPEC, so that a TAP that is held and comes
-  // up in the same message has its IPv6 address already; and a port must not forward before its port flags are in
-  // force, which the kernel does not take together with IFLA_MASTER (EOPNOTSUPP).
-  const messages = [newLink(ifindex, attributes)];
+  // Where IFF_UP needs a message of its own: the kernel sets flags before IFLA_AF_SPEC, so that a TAP that has a carrier
+  // and comes up in the same message has its IPv6 address already; and a port must not forward before its port flags are
+  // in force, which the kernel does not take together with IFLA_MASTER (EOPNOTSUPP).
+  const together = up && canHideCarrier && !port;
+  const messages = [newLink(ifindex, together ? { ...attributes, up } : attributes)];
   if (port) messages.push(setBridgePort(ifindex, port, up ? { up: true } : {}));
-  else if (up) messages.push(newLink(ifindex, { up: true }));
+  else if (up && !together) messages.push(newLink(ifindex, { up: true }));
   steps.push({ op: 'netlink', slot: 0, messages: concatMessages(messages) });
 
   steps.push(setValue(0, TUNSETPERSIST, 1));
@@ -89,6 +98,14 @@ export function checkProgram(): Program {
     getFeatures(0),
     { op: 'netlink', slot: 0, messages: newLink(LAST_IFINDEX, { group: 0 }) },
   ];
+}
+
+/** Of the result of `checkProgram`: whether the TUN device knows IFF_NO_CARRIER. */
+export function canHideCarrier(result: ProgramResult): boolean {
+  const features = result.find(({ step, errno }) => step === 1 && errno === 0)?.output;
+  return (
+    features !== undefined && (viewOf(features).getUint32(0, HOST_BYTE_ORDER === 'LE') & IFF_NO_CARRIER) !== 0
+  );
 }
 
 /** No link has it: the kernel counts up from 1, and `ifindexSource` ends below. */

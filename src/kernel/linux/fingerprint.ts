@@ -6,6 +6,7 @@ import {
   AF_INET6,
   AttributeReader,
   BR_VLAN_MSG_LENGTH,
+  concatMessages,
   decodeLinkMessage,
   decodeMessages,
   IFF_LOWER_UP,
@@ -27,6 +28,8 @@ import {
   IFLA_STATS,
   IFLA_STATS64,
   NDA_LLADDR,
+  NLMSG_DONE,
+  NLMSG_HDRLEN,
   NTF_SELF,
   RTM_NEWADDR,
   RTM_NEWLINK,
@@ -42,19 +45,20 @@ import {
 export type Fingerprint = ReadonlyMap<string, string>;
 
 /** Who it is, what it counts, and what others do to it. */
-const IDENTITY = new Set([
+export const IDENTITY: ReadonlySet<number> = new Set([
   ...[IFLA_IFNAME, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_STATS, IFLA_STATS64],
   ...[IFLA_OPERSTATE, IFLA_CARRIER, IFLA_CARRIER_CHANGES, IFLA_CARRIER_UP_COUNT, IFLA_CARRIER_DOWN_COUNT],
 ]);
-const VOLATILE_FLAGS = IFF_RUNNING | IFF_LOWER_UP;
+export const VOLATILE_FLAGS = IFF_RUNNING | IFF_LOWER_UP;
 
+const LITTLE = HOST_BYTE_ORDER === 'LE';
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
 /**
  * Of a bridge port, what follows from where it stands and what goes on around it (linux/if_link.h): IFLA_BRPORT_STATE,
  * and from IFLA_BRPORT_ROOT_ID to IFLA_BRPORT_FLUSH identifiers and timers.
  */
-const isVolatileOfPort = (type: number) => type === 1 || (type >= 13 && type <= 24);
+export const isVolatileOfPort = (type: number) => type === 1 || (type >= 13 && type <= 24);
 
 /** Of the reply to an RTM_GETLINK, and for a bridge port the replies to an RTM_GETVLAN. */
 export function fingerprint(reply: NetlinkMessage, vlans: Uint8Array = new Uint8Array()): Fingerprint {
@@ -113,10 +117,35 @@ export function linkReply(replies: Uint8Array): NetlinkMessage | undefined {
  * somebody else made did not survive the link going down.
  */
 export function addressRows(replies: Uint8Array, ifindex: number, ipv6 = false): NetlinkMessage[] {
+  if (hasNoRows(replies)) return [];
   return decodeMessages(replies).filter(({ type, payload }) => {
     if (type !== RTM_NEWADDR || payload.length < 8 || u32(payload, 4) !== ifindex) return false;
     return !(ipv6 && payload[0] === AF_INET6 && payload[3] === RT_SCOPE_LINK);
   });
+}
+
+/** A dump of nothing: NLMSG_DONE alone. */
+function hasNoRows(replies: Uint8Array): boolean {
+  return replies.length >= NLMSG_HDRLEN && viewOf(replies).getUint16(4, LITTLE) === NLMSG_DONE;
+}
+
+/** The rows of a dump that are about these links, by link. Of a long dump most rows are about others. */
+export function rowsByLink(replies: Uint8Array, ifindexes: ReadonlySet<number>): Map<number, Uint8Array> {
+  const rows = new Map<number, Uint8Array[]>();
+  const view = viewOf(replies);
+  for (let at = 0; at + NLMSG_HDRLEN + 8 <= replies.length;) {
+    const length = view.getUint32(at, LITTLE);
+    if (length < NLMSG_HDRLEN || length > replies.length - at) break;
+    const ifindex = view.getUint32(at + NLMSG_HDRLEN + 4, LITTLE);
+    if (view.getUint16(at + 4, LITTLE) === RTM_NEWNEIGH && ifindexes.has(ifindex)) {
+      const row = replies.subarray(at, at + length);
+      const some = rows.get(ifindex);
+      if (some) some.push(row);
+      else rows.set(ifindex, [row]);
+    }
+    at += (length + 3) & ~3;
+  }
+  return new Map([...rows].map(([ifindex, some]) => [ifindex, concatMessages(some)]));
 }
 
 /** linux/rtnetlink.h. */
@@ -153,5 +182,5 @@ function linkLayerAddress(payload: Uint8Array): string {
 }
 
 function u32(bytes: Uint8Array, at: number): number {
-  return viewOf(bytes).getUint32(at, HOST_BYTE_ORDER === 'LE');
+  return viewOf(bytes).getUint32(at, LITTLE);
 }

@@ -1,18 +1,30 @@
 /** The proof that a link is the one that a program was written for. */
-import { AttributeWriter, IFINFOMSG_LENGTH, IFLA_IFALIAS, IFLA_IFNAME } from '../../rtnetlink/index.js';
+import {
+  AttributeWriter,
+  HOST_BYTE_ORDER,
+  IFINFOMSG_LENGTH,
+  IFLA_ADDRESS,
+  IFLA_IFALIAS,
+  IFLA_IFNAME,
+  parseMac,
+} from '../../rtnetlink/index.js';
 import type { ExpectStep } from '../program.js';
 
 /** What the link must have; what is left out may be anything. */
 export interface Identity {
   readonly name?: string | undefined;
   readonly alias?: string | undefined;
+  readonly mac?: string | undefined;
 }
 
+/** One for all: what it has written stays as it is, and its buffers hold some hundred of them. */
+const writer = new AttributeWriter(HOST_BYTE_ORDER, 16 * 1024);
+
 /** After a reading of the link: goes on only if it is the one. */
-export function expectIdentity(slot: number, { name, alias }: Identity): ExpectStep {
+export function expectIdentity(slot: number, { name, alias, mac }: Identity): ExpectStep {
   // As the kernel tells them, with their NUL.
-  const writer = new AttributeWriter();
   if (name !== undefined) writer.string(IFLA_IFNAME, name);
   if (alias !== undefined) writer.string(IFLA_IFALIAS, alias);
+  if (mac !== undefined) writer.bytes(IFLA_ADDRESS, parseMac(mac));
   return { op: 'expect', slot, header: IFINFOMSG_LENGTH, attributes: writer.finish() };
 }

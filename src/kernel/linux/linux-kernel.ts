@@ -32,6 +32,7 @@ import type { Lane, Program, ProgramResult, ProgramRunner, Step } from '../progr
 import {
   addrGenMode,
   addrGenModeOf,
+  canHideCarrier,
   checkProgram,
   createProgram,
   ifindexSource,
@@ -70,6 +71,8 @@ export class LinuxKernel implements TapKernel {
   readonly #watcher: Watcher;
   readonly #nextIfindex = ifindexSource();
   readonly #nextMac = macSource();
+  /** Whether this kernel knows IFF_NO_CARRIER; until `check` has asked, what every kernel does is done. */
+  #canHideCarrier = false;
 
   constructor(runner: ProgramRunner, netns: string | undefined) {
     this.name = runner.name;
@@ -80,7 +83,13 @@ export class LinuxKernel implements TapKernel {
     this.#holders = new HolderFinder(run);
     this.#remover = new Remover(run, this.#reader, this.#holders);
     this.#watcher = new Watcher(runner, netns);
-    this.#recycler = new Recycler(run, this.#reader, this.#holders, this.#nextIfindex);
+    this.#recycler = new Recycler(
+      run,
+      this.#reader,
+      this.#holders,
+      this.#nextIfindex,
+      () => this.#canHideCarrier,
+    );
   }
 
   async createTaps(specs: readonly TapSpec[], options: OperationOptions = {}): Promise<Result<Tap>[]> {
@@ -134,7 +143,7 @@ export class LinuxKernel implements TapKernel {
       ifindex: this.#nextIfindex(),
       mac: spec.mac?.toLowerCase() ?? this.#nextMac(),
     };
-    return { program: createProgram(spec, tap.ifindex, tap.mac), tap };
+    return { program: createProgram(spec, tap.ifindex, tap.mac, this.#canHideCarrier), tap };
   }
 
   async #createError(spec: TapSpec, tap: Tap, failure: Failure): Promise<TapPoolError> {
@@ -163,6 +172,7 @@ export class LinuxKernel implements TapKernel {
     if (answer instanceof TapPoolError) throw answer;
     if (entered instanceof TapPoolError) throw entered;
     const failure = firstFailure(program, answer as ProgramResult);
+    this.#canHideCarrier = canHideCarrier(answer as ProgramResult);
     // There is no such link: whoever may not change links is told so before.
     if (failure && failure.errno !== 'ENODEV') throw toError(failure, what, undefined);
   }

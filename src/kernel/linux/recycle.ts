@@ -6,6 +6,7 @@ import {
   AttributeReader,
   decodeLink,
   decodeLinkMessage,
+  errnoName,
   getLink,
   HOST_BYTE_ORDER,
   IFLA_AF_SPEC,
@@ -19,7 +20,8 @@ import {
 import { refusal } from '../arguments.js';
 import type { Link, OperationOptions, RecycleTarget, Result, TapSpec } from '../kernel.js';
 import { validateRecycleTarget } from '../names.js';
-import type { ProgramResult } from '../program.js';
+import type { Program, ProgramResult } from '../program.js';
+import { CleanReplies } from './clean-replies.js';
 import { createProgram } from './create.js';
 import { asValue, firstFailure, notOwned, toError, type Run } from './failure.js';
 import {
@@ -28,12 +30,20 @@ import {
   fingerprint,
   forwardingRows,
   linkReply,
+  rowsByLink,
   type Fingerprint,
 } from './fingerprint.js';
 import type { HolderFinder } from './holders.js';
 import { applied } from './outcome.js';
 import type { LinkReader } from './read.js';
-import { readingSteps, sampleProgram, scrubProgram, type Residue, type ScrubProgram } from './scrub.js';
+import {
+  forwardingProgram,
+  readingSteps,
+  sampleProgram,
+  scrubProgram,
+  type Residue,
+  type ScrubProgram,
+} from './scrub.js';
 
 /** What a pass brought: an error that stands, or what is still there (nothing: the TAP is clean). */
 type Verdict =
@@ -43,23 +53,36 @@ interface Sample {
   /** The last call of `recycle` before it was taken. */
   readonly call: number;
   readonly print: Promise<Fingerprint | TapPoolError>;
+  /** Of TAPs that did not differ from it. */
+  readonly clean: CleanReplies;
 }
+
+/** How many TAPs are worth a reading of the forwarding entries of all links. */
+const MANY = 16;
 
 export class Recycler {
   readonly #run: Run;
   readonly #reader: LinkReader;
   readonly #holders: HolderFinder;
   readonly #nextIfindex: () => number;
+  readonly #canHideCarrier: () => boolean;
   /** Of a fresh TAP, by description. */
   readonly #samples = new Map<string, Sample>();
   /** Numbers the calls of `recycle`. */
   #call = 0;
 
-  constructor(run: Run, reader: LinkReader, holders: HolderFinder, nextIfindex: () => number) {
+  constructor(
+    run: Run,
+    reader: LinkReader,
+    holders: HolderFinder,
+    nextIfindex: () => number,
+    canHideCarrier: () => boolean,
+  ) {
     this.#run = run;
     this.#reader = reader;
     this.#holders = holders;
     this.#nextIfindex = nextIfindex;
+    this.#canHideCarrier = canHideCarrier;
   }
 
   /** Whether it is known how a fresh TAP of the description looks. */
@@ -102,18 +125,22 @@ export class Recycler {
     call: number,
   ): Promise<void> {
     const again = new Map<number, Residue>();
-    const scrubs = members.map((i) => scrubProgram(targets[i] as RecycleTarget, residues.get(i)));
-    const programs = scrubs.map(({ program }) => program);
+    const together = members.length >= MANY;
+    const scrubs = members.map((i) => scrubProgram(targets[i] as RecycleTarget, residues.get(i), together));
+    const programs: Program[] = scrubs.map(({ program }) => program);
+    if (together) programs.push(forwardingProgram());
     const answers = await this.#run('build', programs, 'recycling a TAP', options);
+    const forwarding = together ? forwardingOf(answers[members.length], targets) : undefined;
     for (const [n, i] of members.entries()) {
       const target = targets[i] as RecycleTarget;
-      const verdict = await this.#judge(
-        target,
-        scrubs[n] as ScrubProgram,
-        answers[n] as Result<ProgramResult>,
-        call,
-        residues.has(i),
-      );
+      const scrub = scrubs[n] as ScrubProgram;
+      const answer = answers[n] as Result<ProgramResult>;
+      const verdict =
+        forwarding instanceof TapPoolError && !(answer instanceof TapPoolError)
+          ? { error: unfit(target.spec, 'its forwarding entries could not be read', forwarding) }
+          : this.#looksClean(target, scrub, answer, forwarding as Forwarding)
+            ? CLEAN
+            : await this.#judge(target, scrub, answer, forwarding as Forwarding, call, residues.has(i));
       if ('error' in verdict) results[i] = verdict.error;
       else if (verdict.why === undefined) results[i] = true;
       else if (residues.has(i)) results[i] = unfit(target.spec, verdict.why);
@@ -125,10 +152,45 @@ export class Recycler {
     await this.#pass(stamped, [...again.keys()], again, results, options, call);
   }
 
+  /** Whether nothing failed, and the kernel said what it has said of a clean one before. */
+  #looksClean(
+    target: RecycleTarget,
+    { program, readings, bigEndian }: ScrubProgram,
+    answer: Result<ProgramResult>,
+    forwarding: Forwarding,
+  ): boolean {
+    const clean = this.#samples.get(description(target.spec))?.clean;
+    if (!clean || answer instanceof TapPoolError) return false;
+    let link: Uint8Array = NOTHING;
+    let addresses: Uint8Array = NOTHING;
+    let vlans: Uint8Array = NOTHING;
+    let entries = forwarding?.get(target.ifindex) ?? NOTHING;
+    for (const { step, errno, output } of answer) {
+      // A kernel without VLANs of bridge ports says so of every TAP.
+      if (step === readings.vlans) vlans = output;
+      else if (step === readings.ingress) {
+        if (errno === 0) return false;
+      } else if (errno !== 0) {
+        // What could not be taken off is seen by the reading; a kernel without TUNSETVNETBE has nothing to reset.
+        const harmless = step === bigEndian ? errnoName(errno) === 'EINVAL' : program[step]?.slot !== 0;
+        if (!harmless || step === readings.identity) return false;
+      } else if (step === readings.link) link = output;
+      else if (step === readings.addresses) addresses = output;
+      else if (step === readings.forwarding) entries = output;
+    }
+    return (
+      link.length > 0 &&
+      clean.has(link, vlans) &&
+      addressRows(addresses, target.ifindex, target.spec.ipv6).length === 0 &&
+      forwardingRows(entries, target.ifindex, target.spec).length === 0
+    );
+  }
+
   async #judge(
     target: RecycleTarget,
     scrub: ScrubProgram,
     answer: Result<ProgramResult>,
+    forwarding: Forwarding,
     call: number,
     last: boolean,
   ): Promise<Verdict> {
@@ -136,7 +198,7 @@ export class Recycler {
     const { program, readings } = scrub;
     if (answer instanceof TapPoolError) return { error: answer };
     const output = (step: number | undefined) =>
-      answer.find((report) => report.step === step)?.output ?? new Uint8Array();
+      answer.find((report) => report.step === step)?.output ?? NOTHING;
     const failed = answer.find(({ errno, step }) => errno !== 0 && program[step]?.slot === 0);
     const failure = failed && firstFailure(program, [failed]);
     if (failure && !(failed.step === scrub.bigEndian && failure.errno === 'EINVAL')) {
@@ -161,7 +223,7 @@ export class Recycler {
     const ingress = answer.some(({ step, errno }) => step === readings.ingress && errno === 0);
     const rows = [
       ...addressRows(output(readings.addresses), target.ifindex, spec.ipv6),
-      ...forwardingRows(output(readings.forwarding), target.ifindex, spec),
+      ...forwardingRows(forwarding?.get(target.ifindex) ?? output(readings.forwarding), target.ifindex, spec),
     ];
     const link = decodeLink(reply);
     const print = fingerprint(reply, output(readings.vlans));
@@ -171,7 +233,10 @@ export class Recycler {
       const different = differences(sample, print);
       const why = differs(spec, link, different, rows.length, ingress);
       const residue = { rows, ...details(reply, print, sample) };
-      if (why === undefined) return { why, residue };
+      if (why === undefined) {
+        this.#samples.get(description(spec))?.clean.add(output(readings.link), output(readings.vlans));
+        return { why, residue };
+      }
       // What the host has changed for all links, such as net.ipv4.ip_forward, is not to be undone: a TAP of today is
       // what counts, not one of last month.
       const doubtful = last ? different.length > 0 : residue.ipv4Conf.size > 0;
@@ -195,7 +260,7 @@ export class Recycler {
   }
 
   async #keep(key: string, print: Promise<Fingerprint | TapPoolError>): Promise<Fingerprint | TapPoolError> {
-    const sample = { call: this.#call, print };
+    const sample = { call: this.#call, print, clean: new CleanReplies() };
     this.#samples.set(key, sample);
     const taken = await print;
     if (taken instanceof TapPoolError && this.#samples.get(key) === sample) this.#samples.delete(key);
@@ -205,7 +270,7 @@ export class Recycler {
   async #takeSample(spec: TapSpec): Promise<Fingerprint | TapPoolError> {
     const name = `tp${randomBytes(6).toString('hex')}`;
     const ifindex = this.#nextIfindex();
-    const create = createProgram({ ...spec, name }, ifindex, 'fe:00:00:00:00:00');
+    const create = createProgram({ ...spec, name }, ifindex, 'fe:00:00:00:00:00', this.#canHideCarrier());
     const { program, link } = sampleProgram(create, ifindex);
     // Closing a TAP takes as long as deleting one: nothing that a launcher waits for may stand behind it.
     const [answer] = await this.#run('reap', [program], 'making a TAP to compare with', {});
@@ -237,7 +302,22 @@ function printOf(result: ProgramResult, link: number): Fingerprint | undefined {
 
 /** What two TAPs must have in common to look alike. */
 function description(spec: TapSpec): string {
-  return JSON.stringify({ ...spec, name: '', alias: '', mac: '' });
+  const { owner, mtu, txQueueLength, vnetHeader, multiQueue, up, ipv6, master, port } = spec;
+  const flags = port === undefined ? '' : JSON.stringify(port);
+  return `${owner?.uid} ${owner?.gid} ${mtu} ${txQueueLength} ${vnetHeader} ${multiQueue} ${up} ${ipv6} ${master} ${flags}`;
+}
+
+/** The forwarding entries by link, where they were read for all; undefined where each TAP's were read with it. */
+type Forwarding = ReadonlyMap<number, Uint8Array> | undefined;
+
+function forwardingOf(
+  answer: Result<ProgramResult> | undefined,
+  targets: readonly RecycleTarget[],
+): Forwarding | TapPoolError {
+  if (answer === undefined || answer instanceof TapPoolError) return answer;
+  const failure = firstFailure(forwardingProgram(), answer);
+  if (failure) return toError(failure, 'reading forwarding entries', undefined);
+  return rowsByLink(answer[0]?.output ?? NOTHING, new Set(targets.map(({ ifindex }) => ifindex)));
 }
 
 /** In what the TAP is not as it was created, in words; undefined where it is. */
@@ -271,7 +351,10 @@ function differs(
   return undefined;
 }
 
+const NOTHING = new Uint8Array();
 const NO_RESIDUE: Residue = { rows: [], xdpModes: [], ipv4Conf: new Map() };
+
+const CLEAN: Verdict = { why: undefined, residue: NO_RESIDUE };
 
 /** What the second pass needs to know to undo it. */
 function details(

@@ -51,8 +51,11 @@ const VNET_HEADER_BYTES = 10;
 /** Where in a program the replies stand that tell how the TAP looks at its end. */
 export interface Readings {
   readonly link: number;
+  /** Fails unless the link bears its name, its stamp and its address. */
+  readonly identity: number;
   readonly addresses: number;
-  readonly forwarding: number;
+  /** Not where the entries of many TAPs are read together, by `forwardingProgram`. */
+  readonly forwarding?: number;
   readonly ingress: number;
   /** Of a bridge port only. */
   readonly vlans?: number;
@@ -83,11 +86,39 @@ export interface Residue {
 
 const netlink = (slot: number, messages: Uint8Array): Step => ({ op: 'netlink', slot, messages });
 
+/** What a tenant may have set by his descriptor, and every TAP is made with. */
+const RESET_STEPS: readonly Step[] = [
+  setValue(0, TUNSETOFFLOAD, 0),
+  setInt(0, TUNSETVNETHDRSZ, VNET_HEADER_BYTES),
+  setInt(0, TUNSETVNETLE, 0),
+  setValue(0, TUNSETDEBUG, 0),
+  { op: 'ioctl-buffer', slot: 0, request: TUNSETTXFILTER, buffer: new Uint8Array(8) },
+  setInt(0, TUNSETSTEERINGEBPF, -1),
+  setInt(0, TUNSETFILTEREBPF, -1),
+  setValue(0, TUNDETACHFILTER, 0),
+  setValue(0, TUNSETPERSIST, 1),
+];
+const RESET_BIG_ENDIAN = setInt(0, TUNSETVNETBE, 0);
+
 /**
- * The first pass, for what tenants and VMMs do. With `residue`, the second one, for what a host may have done: it
- * costs more and is rare.
+ * Reads the forwarding entries of all links, for many TAPs at once: the kernel goes through all links of the namespace
+ * for every such question, also for one about a single link (net/core/rtnetlink.c, rtnl_fdb_dump).
  */
-export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: Residue): ScrubProgram {
+export function forwardingProgram(): Program {
+  return [netlink(0, dumpForwarding(0))];
+}
+
+/**
+ * The first pass, for what tenants and VMMs mostly do. With `residue`, the second one, for the rest and for what a host
+ * may have done: it costs more and is rare.
+ *
+ * @param together whether the forwarding entries are read by `forwardingProgram`
+ */
+export function scrubProgram(
+  { ifindex, alias, spec }: RecycleTarget,
+  residue?: Residue,
+  together = false,
+): ScrubProgram {
   const { name, mac, owner, master, port, mtu = 1500, txQueueLength = 1000, up = true } = spec;
   const steps: Step[] = [];
   const add = (...more: Step[]) => steps.push(...more) - 1;
@@ -103,20 +134,10 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
   add(netlink(0, getLink({ ifindex })));
   proofs.push(add(expectIdentity(0, { name, alias })));
 
-  add(
-    setValue(0, TUNSETOFFLOAD, 0),
-    setInt(0, TUNSETVNETHDRSZ, VNET_HEADER_BYTES),
-    setInt(0, TUNSETVNETLE, 0),
-    setValue(0, TUNSETDEBUG, 0),
-    { op: 'ioctl-buffer', slot: 0, request: TUNSETTXFILTER, buffer: new Uint8Array(8) },
-    setInt(0, TUNSETSTEERINGEBPF, -1),
-    setInt(0, TUNSETFILTEREBPF, -1),
-    setValue(0, TUNDETACHFILTER, 0),
-    // The owner may have changed these through his descriptor.
-    ...(owner?.uid === undefined ? [] : [setValue(0, TUNSETOWNER, owner.uid)]),
-    ...(owner?.gid === undefined ? [] : [setValue(0, TUNSETGROUP, owner.gid)]),
-    setValue(0, TUNSETPERSIST, 1),
-  );
+  add(...RESET_STEPS);
+  // The owner may have changed these through his descriptor. The kernel tells everybody of it, even where nothing changes.
+  if (residue && owner?.uid !== undefined) add(setValue(0, TUNSETOWNER, owner.uid));
+  if (residue && owner?.gid !== undefined) add(setValue(0, TUNSETGROUP, owner.gid));
 
   // An address of the device itself can only be taken off together with its promiscuity while the link is up.
   if (residue && residue.rows.length > 0) {
@@ -148,13 +169,14 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
 
   const readings = {
     link: add(netlink(0, getLink({ ifindex }))),
+    identity: add(expectIdentity((slot += 1), { name, alias: spec.alias, mac })),
     addresses: add(netlink(0, dumpAddresses(ifindex))),
-    forwarding: add(netlink(0, dumpForwarding(ifindex))),
+    ...(together ? {} : { forwarding: add(netlink(0, dumpForwarding(ifindex))) }),
     ingress: optional(getQdisc(ifindex, TC_H_INGRESS)),
     ...(master === undefined ? {} : { vlans: optional(dumpVlans(ifindex)) }),
   };
   // The last one, for a failure ends the program.
-  const bigEndian = add(setInt(0, TUNSETVNETBE, 0));
+  const bigEndian = add(RESET_BIG_ENDIAN);
   const scrub = { program: steps, before, proofs, claim, bigEndian, readings };
   return type === undefined ? scrub : { ...scrub, type };
 }
