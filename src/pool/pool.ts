@@ -132,6 +132,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       inventory: this.#inventory,
       bridges: this.#bridges,
       logger: this.#logger,
+      reset: (tap) => this.#returns.reset(tap),
       onDrift: (tap, why) => this.#onDrift(tap, why),
       onLost: ({ name }) => this.emit('lost', { name }),
       onResync: () => this.emit('resync'),

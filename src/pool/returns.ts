@@ -61,7 +61,7 @@ export class Returns {
     const { name } = tap;
     let reason: TapPoolError | undefined;
     if (!force && (await this.#hasPlaceFor(tap))) {
-      const result = await this.#recycle(tap);
+      const result = await this.reset(tap);
       const clean = !(result instanceof TapPoolError);
       await this.#parts.inventory.settle(1, clean ? [tap] : []);
       if (clean) {
@@ -87,7 +87,8 @@ export class Returns {
     return (await inventory.reservePlaces(1)) === 1;
   }
 
-  async #recycle(tap: PooledTap): Promise<Result<true>> {
+  /** Makes the TAP as good as new; whoever calls keeps its place. `ERR_TAP_HELD`: it is as it was. */
+  async reset(tap: PooledTap): Promise<Result<true>> {
     const { kernel, settings, bridges, stamp } = this.#parts;
     const { ifindex, name, alias, mac, bridge } = tap;
     const master = bridges.indexOf(bridge);

@@ -1,11 +1,14 @@
 /** What others do to idle TAPs is noticed before anyone gets them. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { TapPool, TapPoolError, type TapLease, type TapPoolOptions } from 'tap-pool';
 import { NativeKernel, type Link } from 'tap-pool/kernel';
 import { hold } from '../support/holder.js';
+import { handOver } from '../support/scenario.js';
 import { assertNothingLeft, assertPrivateNamespace, freshName } from '../support/namespace.js';
 
 describe('watch', () => {
@@ -76,6 +79,17 @@ describe('watch', () => {
     for (const lease of leases) await lease.release();
   }
 
+  /** Opens the TAP, gives it another owner, and lets go of it at once. */
+  async function plant(name: string): Promise<void> {
+    const script = `
+import fcntl, os, struct
+fd = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"${name}", 0x2 | 0x1000 | 0x4000 | 0x40))
+fcntl.ioctl(fd, 0x400454CC, 4711)`;
+    const [code] = (await once(spawn('python3', ['-c', script], { stdio: 'inherit' }), 'exit')) as [number];
+    assert.equal(code, 0);
+  }
+
   const meddlings: [string, (link: Link) => Promise<unknown>][] = [
     ['deletes', ({ ifindex }) => kernel.removeTaps([{ ifindex }])],
     ['renames', ({ ifindex }) => kernel.setLink(ifindex, { name: freshName('x') })],
@@ -129,6 +143,88 @@ describe('watch', () => {
     await squatter.stop();
     for (let i = 0; i < 400 && pool.stats().quarantined > 0; i++) await sleep(5);
     assert.equal(pool.stats().quarantined, 0);
+  });
+
+  for (const [when, millis] of [
+    ['just after it became idle', 0],
+    ['long after', 2500],
+  ] as const) {
+    test(`scenario 26: a TAP that somebody opens ${when}, hiding his carrier, is not handed out`, async () => {
+      const pool = await warm();
+      await sleep(millis);
+      const link = await newest();
+      const drift = once(pool, 'drift');
+      await using squatter = await handOver('hide', link.name);
+      assert.equal((await kernel.getLink({ ifindex: link.ifindex }))?.carrier, false);
+      assert.deepEqual(await drift, [{ name: link.name, why: 'somebody holds it' }]);
+      for (let i = 0; i < 400 && pool.stats().idle < 4; i++) await sleep(5);
+      assert.equal(pool.stats().quarantined, 1);
+      await assertAllFit(pool);
+      await squatter[Symbol.asyncDispose]();
+      for (let i = 0; i < 400 && pool.stats().quarantined > 0; i++) await sleep(5);
+      assert.equal(pool.stats().quarantined, 0);
+    });
+  }
+
+  test('what somebody leaves in an idle TAP that he opened is gone before anyone gets it', async () => {
+    const pool = await warm({ owner: { uid: 1000 } });
+    await sleep(2500);
+    const { name } = await newest();
+    await plant(name);
+    // Found while he still had it, it was replaced; found afterwards, it was reset.
+    const owners = async () => {
+      const { links } = await kernel.listLinks({ kind: 'tun' });
+      return links.map(({ tun }) => tun?.owner);
+    };
+    const restored = async () =>
+      pool.stats().quarantined === 0 && isDeepStrictEqual(await owners(), [1000, 1000, 1000, 1000]);
+    for (let i = 0; i < 400 && !(pool.stats().idle === 4 && (await restored())); i++) await sleep(5);
+    assert.deepEqual(await owners(), [1000, 1000, 1000, 1000]);
+    await assertAllFit(pool);
+  });
+
+  const additions: [string, (link: Link) => Promise<unknown>, (link: Link) => unknown, unknown][] = [
+    [
+      'queue length',
+      ({ ifindex }) => kernel.setLink(ifindex, { txQueueLength: 7 }),
+      (l) => l.txQueueLength,
+      1000,
+    ],
+    ['group', ({ ifindex }) => kernel.setLink(ifindex, { group: 7 }), (l) => l.group, 0],
+    [
+      'flag of its port',
+      ({ ifindex }) => kernel.setLink(ifindex, { port: { isolated: true } }),
+      (l) => l.port?.isolated,
+      false,
+    ],
+  ];
+  for (const [what, meddle, read, wanted] of additions) {
+    test(`an idle TAP that somebody gave another ${what} is as it was before anyone gets it`, async () => {
+      const pool = await warm();
+      const link = await newest();
+      await meddle(link);
+      assert.notEqual(read((await kernel.getLink(link))!), wanted);
+      const isAsItWas = async () => {
+        const now = await kernel.getLink({ ifindex: link.ifindex });
+        return now !== undefined && read(now) === wanted && pool.stats().idle === 4;
+      };
+      for (let i = 0; i < 400 && !(await isAsItWas()); i++) await sleep(5);
+      assert(await isAsItWas());
+      await assertAllFit(pool);
+    });
+  }
+
+  test('with replace, a TAP that somebody opened while it was idle is replaced', async () => {
+    const pool = await warm({ onRelease: 'replace' });
+    await sleep(2500);
+    const link = await newest();
+    const drift = once(pool, 'drift');
+    const squatter = await handOver('hide', link.name);
+    await squatter[Symbol.asyncDispose]();
+    assert.deepEqual(await drift, [{ name: link.name, why: 'somebody opened or changed it' }]);
+    for (let i = 0; i < 400 && pool.stats().idle < 4; i++) await sleep(5);
+    assert.equal(await kernel.getLink({ ifindex: link.ifindex }), undefined);
+    await assertAllFit(pool);
   });
 
   test('a leased TAP that somebody deletes is told, and releasing it succeeds', async () => {
