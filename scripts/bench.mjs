@@ -12,7 +12,8 @@ if (!unshare) {
 const [command, ...args] = [
   ...unshare,
   process.execPath,
-  'build/ts/bench/bench.js',
+  '--expose-gc',
+  'build/ts/bench/main.js',
   ...process.argv.slice(2),
 ];
 process.exit(run(command, args));
