@@ -5,6 +5,7 @@
  * `TapPoolError` in its place and does not stop the others. A method about one link rejects.
  */
 import type { TapPoolError } from '../errors.js';
+import type { LinkOperations } from './link-operations.js';
 
 export type Result<T> = T | TapPoolError;
 
@@ -200,7 +201,7 @@ export interface OperationOptions {
   urgent?: boolean | undefined;
 }
 
-export interface TapKernel {
+export interface TapKernel extends LinkOperations {
   /** `'native'`, `'ffi'`, `'fake'`, or the name of your own. */
   readonly name: string;
 

@@ -13,13 +13,17 @@ import {
   NLM_F_DUMP,
   NLM_F_REPLACE,
   NLM_F_REQUEST,
+  AF_INET,
   RTM_GETADDR,
+  RTM_NEWADDR,
+  RTM_NEWNEIGH,
   RTM_GETNEIGH,
   RTM_NEWQDISC,
   RTM_DELQDISC,
   RTM_GETQDISC,
   RTM_GETVLAN,
 } from './constants.js';
+import { parseMac } from './mac.js';
 import { encodeMessage, type NetlinkMessage } from './message.js';
 
 /** linux/if_bridge.h: bytes of struct br_vlan_msg, before the attributes. */
@@ -27,6 +31,10 @@ export const BR_VLAN_MSG_LENGTH = 8;
 
 /** linux/neighbour.h: an entry of the device itself. */
 export const NTF_SELF = 0x02;
+/** linux/neighbour.h: an entry of the master of the device. */
+const NTF_MASTER = 0x04;
+/** linux/neighbour.h: NUD_REACHABLE | NUD_NOARP, a static entry. NUD_PERMANENT would make the address the bridge's own. */
+const NUD_STATIC = 0x02 | 0x40;
 /** linux/neighbour.h: an attribute with the link-layer address. */
 export const NDA_LLADDR = 2;
 
@@ -38,7 +46,12 @@ export const TC_H_INGRESS = 0xffff_fff1;
 /** linux/rtnetlink.h: an attribute with the kind of a queueing discipline. */
 const TCA_KIND = 1;
 
+/** linux/if_addr.h: attributes of an address. */
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+
 const CHANGE = NLM_F_REQUEST | NLM_F_ACK;
+const PUT = CHANGE | NLM_F_CREATE | NLM_F_REPLACE;
 const DUMP = NLM_F_REQUEST | NLM_F_DUMP;
 
 /** Reads the addresses of a link, IPv4 and IPv6. Equivalent to `ip address show dev NAME`. */
@@ -92,11 +105,52 @@ export function replaceRootQdisc(ifindex: number, order: ByteOrder = HOST_BYTE_O
   writer.string(TCA_KIND, 'pfifo');
   const header = tcmsg(ifindex, TC_H_ROOT, order);
   viewOf(header).setUint32(8, 0x1_0000, order === 'LE');
-  const kind = writer.finish();
-  const payload = new Uint8Array(header.length + kind.length);
+  const payload = withAttributes(header, writer);
+  return encode(RTM_NEWQDISC, PUT, payload, order);
+}
+
+/**
+ * Gives a link an IPv4 address with its connected route, or leaves the one that it has.
+ * Equivalent to `ip address replace ADDRESS/PREFIX dev NAME`.
+ */
+export function addAddress(
+  ifindex: number,
+  address: readonly [number, number, number, number],
+  prefixLength: number,
+  order: ByteOrder = HOST_BYTE_ORDER,
+): Uint8Array {
+  const header = new Uint8Array(8);
+  header[0] = AF_INET;
+  header[1] = prefixLength;
+  viewOf(header).setUint32(4, ifindex, order === 'LE');
+  const writer = new AttributeWriter(order);
+  writer.bytes(IFA_LOCAL, Uint8Array.from(address));
+  writer.bytes(IFA_ADDRESS, Uint8Array.from(address));
+  return encode(RTM_NEWADDR, PUT, withAttributes(header, writer), order);
+}
+
+/**
+ * Tells the bridge that this MAC address is behind this port, whatever it may learn; EOPNOTSUPP if the link is no port.
+ * Equivalent to `bridge fdb replace MAC dev NAME master static`.
+ */
+export function addForwarding(ifindex: number, mac: string, order: ByteOrder = HOST_BYTE_ORDER): Uint8Array {
+  const header = new Uint8Array(12);
+  const view = viewOf(header);
+  header[0] = AF_BRIDGE;
+  view.setInt32(4, ifindex, order === 'LE');
+  view.setUint16(8, NUD_STATIC, order === 'LE');
+  header[10] = NTF_MASTER;
+  const writer = new AttributeWriter(order);
+  writer.bytes(NDA_LLADDR, parseMac(mac));
+  return encode(RTM_NEWNEIGH, PUT, withAttributes(header, writer), order);
+}
+
+function withAttributes(header: Uint8Array, writer: AttributeWriter): Uint8Array {
+  const attributes = writer.finish();
+  const payload = new Uint8Array(header.length + attributes.length);
   payload.set(header);
-  payload.set(kind, header.length);
-  return encode(RTM_NEWQDISC, CHANGE | NLM_F_CREATE | NLM_F_REPLACE, payload, order);
+  payload.set(attributes, header.length);
+  return payload;
 }
 
 function tcmsg(ifindex: number, parent: number, order: ByteOrder): Uint8Array {

@@ -146,6 +146,8 @@ export const IFLA_IFALIAS = 20;
 export const IFLA_STATS64 = 23;
 export const IFLA_AF_SPEC = 26;
 export const IFLA_GROUP = 27;
+/** A descriptor of this process, of the network namespace that the link is to move to. */
+export const IFLA_NET_NS_FD = 28;
 export const IFLA_EXT_MASK = 29;
 export const IFLA_PROMISCUITY = 30;
 export const IFLA_CARRIER = 33;
@@ -155,6 +157,8 @@ export const IFLA_CARRIER_DOWN_COUNT = 48;
 export const IFLA_GRO_MAX_SIZE = 58;
 /** linux/if_link.h: within IFLA_AF_SPEC{AF_INET}: the sysctls net.ipv4.conf.NAME.*, as an array, and as attributes. */
 export const IFLA_INET_CONF = 1;
+/** linux/ip.h: a number within IFLA_INET_CONF, and the sysctl net.ipv4.conf.NAME.proxy_arp. */
+export const IPV4_DEVCONF_PROXY_ARP = 3;
 /** linux/if_link.h: within IFLA_AF_SPEC{AF_INET6}: times of the interface, which count on. */
 export const IFLA_INET6_CACHEINFO = 5;
 /** linux/if_link.h: within IFLA_XDP. */

@@ -35,6 +35,10 @@ export interface LinkAttributes {
   allMulticast?: boolean;
   /** IFLA_AF_SPEC{AF_INET6{IFLA_INET6_ADDR_GEN_MODE}}: `IN6_ADDR_GEN_MODE_*`. */
   addrGenMode?: number;
+  /** IFLA_AF_SPEC{AF_INET{IFLA_INET_CONF{IPV4_DEVCONF_PROXY_ARP}}}: the sysctl net.ipv4.conf.NAME.proxy_arp. */
+  proxyArp?: boolean;
+  /** IFLA_NET_NS_FD: moves the link to the namespace of this descriptor, under `name` if there is one. */
+  netnsFd?: number;
 }
 
 /** What only a reset sets. Equivalent to `ip link set dev NAME gso_max_size … gso_max_segs … gro_max_size … xdp off`. */
@@ -117,7 +121,7 @@ export function newLink(
   order: ByteOrder = HOST_BYTE_ORDER,
 ): Uint8Array {
   const writer = begin(c.RTM_NEWLINK, c.NLM_F_REQUEST | c.NLM_F_ACK, existing(ifindex), order);
-  const { name, alias, mac, mtu, txQueueLength, master, group, addrGenMode } = attributes;
+  const { name, alias, mac, mtu, txQueueLength, master, group, netnsFd } = attributes;
   linkFlags(writer, attributes);
   if (name !== undefined) writeName(writer, name);
   if (mac !== undefined) writer.bytes(c.IFLA_ADDRESS, parseMac(mac));
@@ -126,14 +130,28 @@ export function newLink(
   if (master !== undefined) writer.u32(c.IFLA_MASTER, master);
   if (group !== undefined) writer.u32(c.IFLA_GROUP, group);
   if (alias !== undefined) writeAlias(writer, alias);
+  if (netnsFd !== undefined) writer.u32(c.IFLA_NET_NS_FD, netnsFd);
+  writeFamilies(writer, attributes);
+  return end(writer);
+}
+
+/** IFLA_AF_SPEC, where there is something of a family. */
+function writeFamilies(writer: AttributeWriter, { addrGenMode, proxyArp }: LinkAttributes): void {
+  if (addrGenMode === undefined && proxyArp === undefined) return;
+  const families = writer.beginNested(c.IFLA_AF_SPEC);
+  if (proxyArp !== undefined) {
+    const inet = writer.beginNested(c.AF_INET);
+    const conf = writer.beginNested(c.IFLA_INET_CONF);
+    writer.u32(c.IPV4_DEVCONF_PROXY_ARP, proxyArp ? 1 : 0);
+    writer.endNested(conf);
+    writer.endNested(inet);
+  }
   if (addrGenMode !== undefined) {
-    const families = writer.beginNested(c.IFLA_AF_SPEC);
     const inet6 = writer.beginNested(c.AF_INET6);
     writer.u8(c.IFLA_INET6_ADDR_GEN_MODE, addrGenMode);
     writer.endNested(inet6);
-    writer.endNested(families);
   }
-  return end(writer);
+  writer.endNested(families);
 }
 
 /**

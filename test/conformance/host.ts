@@ -14,7 +14,15 @@ export interface Host {
   readonly addAltName: (name: string, altName: string) => Promise<void>;
   /** Ids that exist in this user namespace. */
   readonly owner: { readonly uid: number; readonly gid: number };
+  /** Another namespace, empty but for `lo`, which goes with all that is in it. */
+  readonly elsewhere: () => Promise<Elsewhere>;
   readonly close: () => Promise<void>;
+}
+
+export interface Elsewhere extends AsyncDisposable {
+  /** Where the host's kernel finds the namespace. */
+  readonly netns: string;
+  readonly kernel: TapKernel;
 }
 
 export interface Hold extends AsyncDisposable {

@@ -7,6 +7,7 @@ import { creating } from './creating.js';
 import { empty, linkNames, type Host } from './host.js';
 import { input } from './input.js';
 import { lifetime } from './lifetime.js';
+import { operations } from './operations.js';
 import { reading } from './reading.js';
 import { recycling } from './recycling.js';
 import { removing } from './removing.js';
@@ -48,6 +49,7 @@ export function conformance(name: string, open: () => Host): void {
       reading,
       changing,
       bridges,
+      operations,
       watching,
       input,
       lifetime,

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { NativeKernel } from 'tap-pool/kernel';
 import type { Host } from '../conformance/host.js';
+import { openElsewhere } from './elsewhere.js';
 import { hold } from './holder.js';
 
 const execute = promisify(execFile);
@@ -51,6 +52,7 @@ export function openNativeHost(): Host {
       await execute('python3', ['-c', ADD_ALT_NAME, name, altName]);
     },
     owner: ownerThatExists(),
+    elsewhere: openElsewhere,
     close: () => kernel.close(),
   };
 }

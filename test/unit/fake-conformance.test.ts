@@ -1,4 +1,4 @@
-import { FakeKernel } from 'tap-pool/testing';
+import { FakeKernel, FakeNamespace } from 'tap-pool/testing';
 import { conformance } from '../conformance/suite.js';
 
 conformance('fake', () => {
@@ -20,6 +20,13 @@ conformance('fake', () => {
       return Promise.resolve();
     },
     owner: { uid: 1000, gid: 1001 },
+    elsewhere: () => {
+      const there = new FakeNamespace();
+      const netns = `/run/netns/${namespace.peers.size}`;
+      namespace.peers.set(netns, there);
+      const other = new FakeKernel({ namespace: there });
+      return Promise.resolve({ netns, kernel: other, [Symbol.asyncDispose]: () => other.close() });
+    },
     close: () => kernel.close(),
   };
 });

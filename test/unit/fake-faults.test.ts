@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { TapPoolError } from 'tap-pool';
 import type { Result } from 'tap-pool/kernel';
-import { FakeKernel, type FakeFaultOptions, type FakeOperationName } from 'tap-pool/testing';
+import { FakeKernel, FakeNamespace, type FakeFaultOptions, type FakeOperationName } from 'tap-pool/testing';
 
 const MAC = 'fe:00:00:00:00:01';
 
@@ -22,6 +22,15 @@ const CALLS: Record<FakeOperationName, (fake: FakeKernel, ifindex: number) => Pr
   setLink: (fake, ifindex) => fake.setLink(ifindex, { mtu: 1400 }),
   createBridge: (fake) => fake.createBridge('br1'),
   deleteBridge: (fake) => fake.deleteBridge('br0'),
+  addForwarding: async (fake, ifindex) => {
+    await fake.addForwarding(asPort(fake, ifindex), MAC);
+  },
+  addAddress: (fake, ifindex) => fake.addAddress(ifindex, '10.0.0.1/24'),
+  setProxyArp: (fake, ifindex) => fake.setProxyArp(ifindex, true),
+  moveLink: (fake, ifindex) => {
+    fake.namespace.peers.set('/run/netns/blue', new FakeNamespace());
+    return fake.moveLink(ifindex, '/run/netns/blue');
+  },
   findHolders: (fake) => fake.findHolders(['a']),
   watchLinks: (fake) => fake.watchLinks({ interesting: () => true, onEvent: () => undefined }),
 };
@@ -29,6 +38,12 @@ const CALLS: Record<FakeOperationName, (fake: FakeKernel, ifindex: number) => Pr
 function first<T>([result]: Result<T>[]): T {
   if (result instanceof TapPoolError) throw result;
   return result as T;
+}
+
+function asPort({ stranger, namespace }: FakeKernel, ifindex: number): number {
+  const master = namespace.link({ name: 'br0' })?.ifindex;
+  if (master !== undefined) stranger.set('a', { master });
+  return ifindex;
 }
 
 /** A kernel with the TAP `a` and the bridge `br0`. */

@@ -15,6 +15,8 @@ import type {
   TapSpec,
   WatchOptions,
 } from '../kernel.js';
+import { refusal } from '../arguments.js';
+import type { ExpectOptions, MoveOptions } from '../link-operations.js';
 import { Listener } from '../listener.js';
 import {
   validateBridgeOptions,
@@ -49,6 +51,7 @@ import {
   removeTap,
   setLink,
 } from './operations.js';
+import { addAddressTask, addForwardingTask, moveLinkTask, setProxyArpTask } from './link-operations.js';
 import { FakeStranger } from './stranger.js';
 import { FakeWatch } from './watch.js';
 
@@ -266,6 +269,22 @@ export class FakeKernel implements TapKernel {
     );
   }
 
+  async addForwarding(ifindex: number, mac: string, options: ExpectOptions = {}): Promise<void> {
+    await this.#urgent('addForwarding', options, addForwardingTask(this.namespace, ifindex, mac, options));
+  }
+
+  async addAddress(ifindex: number, address: string, options: ExpectOptions = {}): Promise<void> {
+    await this.#urgent('addAddress', options, addAddressTask(this.namespace, ifindex, address, options));
+  }
+
+  async setProxyArp(ifindex: number, on: boolean, options: ExpectOptions = {}): Promise<void> {
+    await this.#urgent('setProxyArp', options, setProxyArpTask(this.namespace, ifindex, on, options));
+  }
+
+  async moveLink(ifindex: number, netns: string, options: MoveOptions = {}): Promise<void> {
+    await this.#urgent('moveLink', options, moveLinkTask(this.namespace, ifindex, netns, options));
+  }
+
   async createBridge(name: string, options: BridgeOptions = {}): Promise<Link> {
     validateLinkName(name, 'the bridge name');
     validateBridgeOptions(options);
@@ -351,20 +370,13 @@ export class FakeKernel implements TapKernel {
     return this.#dispatcher.run(operation, tasks, options);
   }
 
+  #urgent<T>(operation: FakeOperationName, { signal }: ExpectOptions, task: Task<T>): Promise<T> {
+    return this.#one(operation, { urgent: true, signal }, task);
+  }
+
   async #one<T>(operation: FakeOperationName, options: OperationOptions = {}, task: Task<T>): Promise<T> {
     const [result] = await this.#dispatcher.run(operation, [task], options);
     if (result instanceof TapPoolError) throw result;
     return result as T;
-  }
-}
-
-/** What is wrong with the input, if anything. */
-function refusal(validate: () => unknown): TapPoolError | undefined {
-  try {
-    validate();
-    return undefined;
-  } catch (error) {
-    if (error instanceof TapPoolError) return error;
-    throw error;
   }
 }

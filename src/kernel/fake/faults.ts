@@ -1,5 +1,6 @@
 /** What a test does to the fake kernel from outside: make operations fail, hold them, and read what was done. */
 import { TapPoolError } from '../../errors.js';
+import type { LinkOperations } from '../link-operations.js';
 import { Deferred } from './lane.js';
 import { OPEN_TUN, Refusal, TUNSETIFF } from './refusal.js';
 
@@ -15,7 +16,8 @@ export type FakeOperationName =
   | 'createBridge'
   | 'deleteBridge'
   | 'findHolders'
-  | 'watchLinks';
+  | 'watchLinks'
+  | keyof LinkOperations;
 
 /** One operation on one item, from when it reached the kernel: an entry of the journal. */
 export interface FakeOperation {
@@ -125,8 +127,14 @@ function usualCall(operation: FakeOperationName, errno: string): string {
     case 'recycleTaps':
       return errno === 'EBUSY' ? TUNSETIFF : 'RTM_NEWLINK';
     case 'setLink':
+    case 'setProxyArp':
+    case 'moveLink':
     case 'createBridge':
       return 'RTM_NEWLINK';
+    case 'addForwarding':
+      return 'RTM_NEWNEIGH';
+    case 'addAddress':
+      return 'RTM_NEWADDR';
     case 'deleteBridge':
       return 'RTM_DELLINK';
     case 'getLink':

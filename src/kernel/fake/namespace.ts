@@ -39,6 +39,8 @@ export interface LinkSeed {
 }
 
 export class FakeNamespace {
+  /** Other namespaces by the path under which a kernel of this one finds them. */
+  readonly peers = new Map<string, FakeNamespace>();
   readonly #links = new Map<number, LinkState>();
   /** Names and alternative names are one set, as in the kernel. */
   readonly #names = new Map<string, LinkState>();
@@ -83,11 +85,13 @@ export class FakeNamespace {
     return `fe:${tail.slice(0, 2)}:${tail.slice(2, 4)}:${tail.slice(4, 6)}:${tail.slice(6, 8)}:${tail.slice(8)}`;
   }
 
-  /** @internal Adds a link; its index was never used before. */
-  add(name: string, seed: LinkSeed): LinkState {
+  /** @internal Adds a link; its index was never used before, unless one is asked for and free. */
+  add(name: string, seed: LinkSeed, wanted?: number): LinkState {
     const bridge = seed.kind === 'bridge';
+    const free = wanted !== undefined && !this.#links.has(wanted);
+    this.#lastIfindex = Math.max(this.#lastIfindex + (free ? 0 : 1), free ? wanted : 0);
     const link: LinkState = {
-      ifindex: ++this.#lastIfindex,
+      ifindex: free ? wanted : this.#lastIfindex,
       name,
       kind: seed.kind,
       mac: seed.tun?.type === 'tun' ? undefined : (seed.mac ?? this.nextMac()),
@@ -111,6 +115,19 @@ export class FakeNamespace {
     this.#names.set(name, link);
     this.#changed(link);
     return link;
+  }
+
+  /** @internal IFLA_NET_NS_FD: the link goes down and leaves behind what it shares with this namespace. */
+  move(link: LinkState, target: FakeNamespace, name: string): void {
+    if (target.#names.has(name)) {
+      throw new Refusal('EEXIST', NEWLINK, 'An interface with the same name exists in the target netns');
+    }
+    const { tun, mac, mtu, kind, txQueueLength, group, alias } = link;
+    const attached = [...(tun?.attached ?? [])];
+    this.remove(link);
+    for (const attachment of attached) tun?.attached.add(attachment);
+    const moved = target.add(name, { kind, mac, mtu, ...(tun ? { tun } : {}) }, link.ifindex);
+    Object.assign(moved, { txQueueLength, group, alias });
   }
 
   /** @internal RTM_DELLINK. */

@@ -27,6 +27,7 @@ import type {
   TapSpec,
   WatchOptions,
 } from '../kernel.js';
+import type { ExpectOptions, MoveOptions } from '../link-operations.js';
 import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
 import type { Lane, Program, ProgramResult, ProgramRunner, Step } from '../program.js';
 import {
@@ -51,6 +52,7 @@ import { HolderFinder } from './holders.js';
 import { expectIdentity } from './identity.js';
 import { applied } from './outcome.js';
 import { LinkReader, linksOf } from './read.js';
+import { LinuxLinkOperations } from './link-operations.js';
 import { Recycler } from './recycle.js';
 import { Remover } from './remover.js';
 import { Watcher } from './watch.js';
@@ -69,6 +71,7 @@ export class LinuxKernel implements TapKernel {
   readonly #remover: Remover;
   readonly #recycler: Recycler;
   readonly #watcher: Watcher;
+  readonly #operations: LinuxLinkOperations;
   readonly #nextIfindex = ifindexSource();
   readonly #nextMac = macSource();
   /** Whether this kernel knows IFF_NO_CARRIER; until `check` has asked, what every kernel does is done. */
@@ -90,6 +93,10 @@ export class LinuxKernel implements TapKernel {
       this.#nextIfindex,
       () => this.#canHideCarrier,
     );
+    this.#operations = new LinuxLinkOperations({
+      change: this.#change.bind(this),
+      getLink: this.getLink.bind(this),
+    });
   }
 
   async createTaps(specs: readonly TapSpec[], options: OperationOptions = {}): Promise<Result<Tap>[]> {
@@ -238,6 +245,22 @@ export class LinuxKernel implements TapKernel {
       async () => applied(await this.getLink({ ifindex }), change),
       change.master,
     );
+  }
+
+  addForwarding(ifindex: number, mac: string, options?: ExpectOptions): Promise<void> {
+    return this.#operations.addForwarding(ifindex, mac, options);
+  }
+
+  addAddress(ifindex: number, address: string, options?: ExpectOptions): Promise<void> {
+    return this.#operations.addAddress(ifindex, address, options);
+  }
+
+  setProxyArp(ifindex: number, on: boolean, options?: ExpectOptions): Promise<void> {
+    return this.#operations.setProxyArp(ifindex, on, options);
+  }
+
+  moveLink(ifindex: number, netns: string, options?: MoveOptions): Promise<void> {
+    return this.#operations.moveLink(ifindex, netns, options);
   }
 
   async createBridge(name: string, options: BridgeOptions = {}): Promise<Link> {

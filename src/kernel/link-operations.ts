@@ -1,0 +1,58 @@
+/** The part of the seam that launchers use by themselves, for TAPs that they have: hardening, routing, moving. */
+import type { OperationOptions } from './kernel.js';
+
+export interface ExpectOptions extends OperationOptions {
+  /** A link that bears another alias is left alone with `ERR_TAP_NOT_OWNED`. */
+  expect?: { readonly alias: string };
+}
+
+export interface MoveOptions extends ExpectOptions {
+  /**
+   * The name that it is to have there.
+   *
+   * @default the one that it has
+   */
+  name?: string;
+}
+
+export interface LinkOperations {
+  /**
+   * Tells the bridge that the guest's MAC address is behind this port. With `learning: false` the bridge knows no other
+   * way to the guest but flooding, and with `flood: false` none at all. Recycling takes the entry away.
+   * Equivalent to `bridge fdb replace MAC dev NAME master static`.
+   *
+   * Rejects with `ERR_TAP_WRONG_KIND` if the link is no port of a bridge, `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, …
+   */
+  addForwarding(ifindex: number, mac: string, options?: ExpectOptions): Promise<void>;
+
+  /**
+   * Gives the link an IPv4 address with its connected route, for guests that are reached without a bridge. Recycling
+   * takes it away. Equivalent to `ip address replace ADDRESS dev NAME`.
+   *
+   * @param address with the length of its prefix: `'169.254.0.21/30'`
+   *
+   * Rejects with `ERR_TAP_INVALID_ARGUMENT`, `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, …
+   */
+  addAddress(ifindex: number, address: string, options?: ExpectOptions): Promise<void>;
+
+  /**
+   * Whether the host answers ARP on this link for addresses that it routes elsewhere. Recycling switches it off.
+   * Equivalent to `sysctl net.ipv4.conf.NAME.proxy_arp=1`.
+   *
+   * Rejects with `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, …
+   */
+  setProxyArp(ifindex: number, on: boolean, options?: ExpectOptions): Promise<void>;
+
+  /**
+   * Moves a link to another network namespace. It goes down, and leaves its bridge, addresses and forwarding entries
+   * behind; alias, MAC address, MTU and whoever holds it stay. It keeps its index if that is free there. A pool loses a
+   * TAP that is moved: for TAPs that are to come back, open a pool with the option `netns`.
+   * Equivalent to `ip link set dev NAME netns PATH [name NAME]`.
+   *
+   * @param netns path of the namespace, e.g. `/run/netns/blue` or `/proc/1234/ns/net`
+   *
+   * Rejects with `ERR_TAP_EXISTS` if the name is taken there, `ERR_TAP_NETNS` if there is no such namespace,
+   * `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, `ERR_TAP_PERMISSION`, …
+   */
+  moveLink(ifindex: number, netns: string, options?: MoveOptions): Promise<void>;
+}
