@@ -13,6 +13,10 @@ export interface TapErrorCodes {
   ERR_TAP_INVALID_NAME: never;
   /** The caller's `AbortSignal` fired; `cause` is `signal.reason`, `name` is `AbortError`. */
   ERR_TAP_ABORTED: never;
+  /** `acquire` waited for longer than its `timeoutMillis` or the pool's `acquireTimeoutMillis`. */
+  ERR_TAP_TIMEOUT: never;
+  /** As many calls of `acquire` wait already as `maxQueue` allows. */
+  ERR_TAP_QUEUE_FULL: never;
   /** The pool or the kernel object was closed. */
   ERR_TAP_CLOSED: never;
   /** The name (or an alternative name of another link) is already taken. */

@@ -78,6 +78,7 @@ const BRIDGE_KEYS: ReadonlySet<string> = new Set([
 ] satisfies (keyof BridgeOptions)[]);
 const TARGET_KEYS: ReadonlySet<string> = new Set([
   'ifindex',
+  'name',
   'alias',
   'force',
 ] satisfies (keyof RemoveTarget)[]);
@@ -280,6 +281,7 @@ export function validateRemoveTarget(target: RemoveTarget): RemoveTarget {
   object(target, 'a removal');
   knownKeys(target, TARGET_KEYS, 'a removal');
   validateIfindex(target.ifindex);
+  if (target.name !== undefined) validateLinkName(target.name);
   if (target.alias !== undefined) validateAlias(target.alias);
   if (target.force !== undefined) boolean(target.force, 'force');
   return target;
@@ -314,6 +316,19 @@ export function validateWatchOptions(options: WatchOptions): WatchOptions {
     if (typeof value !== 'function') throw invalid(key, value, 'a function');
   }
   return options;
+}
+
+/** TAPs of one request; the kernel knows no bound, but those who wait for its lock do. */
+const GROUP_SIZE_MAXIMUM = 1024;
+
+/**
+ * How many TAPs one request may delete.
+ *
+ * @throws TapPoolError `ERR_TAP_INVALID_OPTION`
+ */
+export function validateGroupSize(size: number): number {
+  integer(size, 'groupSize', 1, GROUP_SIZE_MAXIMUM);
+  return size;
 }
 
 function validatePort(port: BridgePortFlags): void {

@@ -1,15 +1,22 @@
 /** Handing TAPs out: the newest idle one, or one that is made for the call. */
-import { abortError, TapPoolError } from '../errors.js';
+import { TapPoolError } from '../errors.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
-import { abortable } from './abort.js';
 import type { Builder } from './builder.js';
 import type { Inventory, PooledTap } from './inventory.js';
 import { TapLease, type LeaseHolder } from './lease.js';
 import type { Settings } from './options.js';
 import type { Returns } from './returns.js';
+import { Waiter } from './waiters.js';
 
 /** How many taken names one miss skips before it gives up. */
 const NAMES_PER_MISS = 1000;
+/**
+ * TAPs that are made for waiting calls at once: enough to keep the lane busy. The calls behind them may still be served
+ * by a TAP that becomes idle, and cost nothing when they give up.
+ */
+const BUILDS_AT_ONCE = 16;
+/** What the next call would be told as well. */
+const HOPELESS = new Set(['ERR_TAP_PERMISSION', 'ERR_TAP_NO_TUN', 'ERR_TAP_ADDON', 'ERR_TAP_NETNS']);
 
 export interface AcquirerParts {
   readonly kernel: TapKernel;
@@ -24,53 +31,131 @@ export interface AcquirerParts {
   readonly refuseClosed: () => void;
 }
 
+/** What one call asks for, checked. */
+export interface Wish {
+  readonly fallbackName: string | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly timeoutMillis: number | undefined;
+}
+
 export class Acquirer {
   readonly #parts: AcquirerParts;
+  /** Calls that wait, oldest first, and for which no TAP is being made yet. */
+  readonly #queue = new Set<Waiter>();
+  #builds = 0;
+  /** Calls that wait. */
+  waiting = 0;
   hits = 0;
   misses = 0;
 
   constructor(parts: AcquirerParts) {
     this.#parts = parts;
+    parts.inventory.claim = (tap) => this.#serve(tap);
   }
 
-  /** The newest idle TAP, at once. */
+  /** The newest idle TAP, at once. While others wait there is none. */
   take(): TapLease | undefined {
     const lease = this.#parts.inventory.take(this.#parts.holder);
     if (lease) this.hits += 1;
     return lease;
   }
 
-  async inTurn(fallbackName: string | undefined, signal: AbortSignal | undefined): Promise<TapLease> {
+  /** The same as a promise; where there is none, one that is made or becomes idle. */
+  soon(wish: Wish): Promise<TapLease> {
+    try {
+      this.#parts.refuseClosed();
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const lease = this.#parts.inventory.free ? this.take() : undefined;
+    return lease ? Promise.resolve(lease) : this.inTurn(wish);
+  }
+
+  async inTurn(wish: Wish): Promise<TapLease> {
+    const { inventory, holder, settings, refuseClosed } = this.#parts;
+    const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = wish;
     // After the grant an abort is too late: nothing lies between it and the caller.
-    const lease = await this.#parts.inventory.takeInTurn(this.#parts.holder, signal);
+    const lease = await inventory.takeInTurn(holder, signal);
     if (lease) {
       this.hits += 1;
       return lease;
     }
-    if (signal?.aborted) throw abortError(signal);
-    this.#parts.refuseClosed();
+    refuseClosed();
+    if (this.waiting >= settings.maxQueue) {
+      const message = `${this.waiting} calls of acquire wait already, as many as maxQueue allows`;
+      throw new TapPoolError('ERR_TAP_QUEUE_FULL', message);
+    }
+    const waiter = new Waiter(fallbackName, signal, timeoutMillis, (settled) => this.#onSettled(settled));
+    this.waiting += 1;
     this.misses += 1;
-    const created = this.#parts.track(this.#createOne(fallbackName, signal));
-    const tap = await abortable(
-      created,
-      signal,
-      (late) => void this.#parts.track(this.#parts.returns.discard(late)),
+    this.#queue.add(waiter);
+    // It may have fired while the call waited for its turn.
+    if (signal?.aborted) waiter.abort();
+    this.#build();
+    return waiter.promise;
+  }
+
+  /** Rejects those for which no TAP is being made yet. */
+  refuseAll(error: TapPoolError): void {
+    for (const waiter of this.#queue) waiter.reject(error);
+  }
+
+  #onSettled(waiter: Waiter): void {
+    this.waiting -= 1;
+    this.#queue.delete(waiter);
+  }
+
+  /** Gives a TAP that has become idle to who waits longest. */
+  #serve(tap: PooledTap): boolean {
+    for (const waiter of this.#queue) {
+      waiter.resolve(this.#parts.inventory.lend(tap, 'pool', this.#parts.holder));
+      return true;
+    }
+    return false;
+  }
+
+  #build(): void {
+    for (const waiter of this.#queue) {
+      if (this.#builds === BUILDS_AT_ONCE) return;
+      this.#queue.delete(waiter);
+      this.#builds += 1;
+      void this.#parts.track(this.#buildFor(waiter));
+    }
+  }
+
+  async #buildFor(waiter: Waiter): Promise<void> {
+    const { inventory, holder } = this.#parts;
+    const tap = await this.#createOne(waiter).catch((error: unknown) =>
+      error instanceof TapPoolError
+        ? error
+        : new TapPoolError('ERR_TAP_KERNEL', `creating a TAP failed: ${String(error)}`, { cause: error }),
     );
-    return this.#parts.inventory.lend(tap, 'created', this.#parts.holder);
+    this.#builds -= 1;
+    if (tap instanceof TapPoolError) {
+      if (!waiter.settled) waiter.reject(tap);
+      if (HOPELESS.has(tap.code)) this.refuseAll(tap);
+    } else if (!waiter.settled) waiter.resolve(inventory.lend(tap, 'created', holder));
+    else void this.#parts.track(this.#spare(tap, waiter));
+    this.#build();
+  }
+
+  /** A TAP whose call has given up: under a name of the pool it serves another as well. */
+  async #spare(tap: PooledTap, { fallbackName }: Waiter): Promise<void> {
+    const { inventory, returns } = this.#parts;
+    if (fallbackName === undefined && this.#serve(tap)) return;
+    if (fallbackName === undefined && (await inventory.reservePlaces(1)) === 1)
+      await inventory.settle(1, [tap]);
+    else await returns.discard(tap);
   }
 
   /** A TAP that somebody else took away meanwhile is passed over. */
-  async labelled(
-    fallbackName: string | undefined,
-    label: string,
-    signal: AbortSignal | undefined,
-  ): Promise<TapLease> {
+  async labelled(wish: Wish, label: string): Promise<TapLease> {
     if (typeof (label as unknown) !== 'string') {
       throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'label must be a string');
     }
     const alias = this.#parts.stamp(label);
     for (;;) {
-      const lease = await this.inTurn(fallbackName, signal);
+      const lease = await this.inTurn(wish);
       const tap = TapLease.tapOf(lease);
       const labelling = this.#parts.kernel.setLink(
         tap.ifindex,
@@ -93,16 +178,15 @@ export class Acquirer {
     }
   }
 
-  async #createOne(fallbackName: string | undefined, signal: AbortSignal | undefined): Promise<PooledTap> {
+  async #createOne({ fallbackName, signal }: Waiter): Promise<PooledTap> {
+    const { inventory, builder, settings } = this.#parts;
     for (let skipped = 0; ; skipped++) {
-      const name = fallbackName ?? (await this.#parts.inventory.nextName());
-      const [result] = (await this.#parts.builder.build([name], { urgent: true, signal })) as [
-        Result<PooledTap>,
-      ];
+      const name = fallbackName ?? (await inventory.nextName());
+      const [result] = (await builder.build([name], { urgent: true, signal })) as [Result<PooledTap>];
       if (!(result instanceof TapPoolError)) return result;
       if (fallbackName !== undefined || result.code !== 'ERR_TAP_EXISTS') throw result;
       if (skipped === NAMES_PER_MISS) {
-        const message = `${skipped} names in a row that start with ${this.#parts.settings.prefix} are taken`;
+        const message = `${skipped} names in a row that start with ${settings.prefix} are taken`;
         throw new TapPoolError('ERR_TAP_NAMES_EXHAUSTED', message, { cause: result });
       }
     }

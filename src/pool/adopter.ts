@@ -49,7 +49,8 @@ export class Adopter {
   ): Promise<InitializeResult> {
     const { prefix } = this.#settings;
     const used = new Set((usedTaps ?? []).map((name) => name.trim()).filter((name) => name !== ''));
-    const { links } = await this.#kernel.listLinks({ kind: 'tun' });
+    const { links } = await this.#kernel.listLinks();
+    this.#bridges.takeStock(links);
     const census = takeCensus(links, this.#stamps.instance, prefix, used);
     const known = [...census.living, ...census.free, ...census.own].map(({ link }) => link.name);
     await this.#inventory.seed([...used, ...known]);

@@ -1,6 +1,20 @@
 /** The bridges of a pool: their indexes, and which of them the next TAP joins. */
 import { TapPoolError } from '../errors.js';
-import type { TapKernel } from '../kernel/kernel.js';
+import type { Link, TapKernel } from '../kernel/kernel.js';
+
+/** net/bridge/br_private.h: BR_MAX_PORTS, less the number 0 that no port gets. */
+const PORTS_MAX = 1023;
+/** From here on a bridge counts as nearly full, until it has a twentieth more room. */
+const NEARLY_FULL = Math.floor(PORTS_MAX * 0.9);
+const ROOMY = Math.floor(PORTS_MAX * 0.85);
+
+export interface BridgeLoad {
+  readonly bridge: string;
+  /** Ports of the bridge, as far as the pool knows. */
+  readonly ports: number;
+  /** The kernel's own. */
+  readonly limit: number;
+}
 
 export class Bridges {
   readonly #kernel: TapKernel;
@@ -8,10 +22,15 @@ export class Bridges {
   readonly #indexes = new Map<string, number>();
   /** TAPs of this pool per bridge. */
   readonly #ports: Map<string, number>;
+  /** Ports of others, as of the last time that all links were read. */
+  readonly #others = new Map<string, number>();
+  readonly #nearlyFull = new Set<string>();
+  readonly #onNearlyFull: (load: BridgeLoad) => void;
 
-  constructor(kernel: TapKernel, names: readonly string[]) {
+  constructor(kernel: TapKernel, names: readonly string[], onNearlyFull: (load: BridgeLoad) => void) {
     this.#kernel = kernel;
     this.#names = names;
+    this.#onNearlyFull = onNearlyFull;
     this.#ports = new Map(names.map((name) => [name, 0]));
   }
 
@@ -47,11 +66,37 @@ export class Bridges {
   }
 
   joined(name: string | undefined): void {
-    if (name !== undefined) this.#ports.set(name, (this.#ports.get(name) ?? 0) + 1);
+    if (name !== undefined) this.#count(name, (this.#ports.get(name) ?? 0) + 1);
   }
 
   left(name: string | undefined): void {
-    if (name !== undefined) this.#ports.set(name, Math.max(0, (this.#ports.get(name) ?? 0) - 1));
+    if (name !== undefined) this.#count(name, Math.max(0, (this.#ports.get(name) ?? 0) - 1));
+  }
+
+  /** All links were read: how many ports of others there are. */
+  takeStock(links: readonly Link[]): void {
+    for (const name of this.#names) {
+      const ifindex = this.#indexes.get(name);
+      const ports = links.filter(({ master }) => master !== undefined && master === ifindex).length;
+      const own = this.#ports.get(name) ?? 0;
+      this.#others.set(name, Math.max(0, ports - own));
+      this.#count(name, own);
+    }
+  }
+
+  /** The kernel has refused one more port. */
+  refused(name: string): void {
+    this.#others.set(name, PORTS_MAX - (this.#ports.get(name) ?? 0));
+    this.#count(name, this.#ports.get(name) ?? 0);
+  }
+
+  #count(bridge: string, own: number): void {
+    this.#ports.set(bridge, own);
+    const ports = own + (this.#others.get(bridge) ?? 0);
+    if (ports < ROOMY) this.#nearlyFull.delete(bridge);
+    if (ports < NEARLY_FULL || this.#nearlyFull.has(bridge)) return;
+    this.#nearlyFull.add(bridge);
+    this.#onNearlyFull({ bridge, ports, limit: PORTS_MAX });
   }
 
   /** The bridge of this pool that has the index. */

@@ -41,6 +41,7 @@ export class Builder {
         if (!(result instanceof TapPoolError) || bridge === undefined) continue;
         if (result.code === 'ERR_TAP_BRIDGE_FULL') {
           full.add(bridge);
+          this.#bridges.refused(bridge);
           again.push(i);
         } else if (result.code === 'ERR_TAP_BRIDGE_NOT_FOUND' && !stale) {
           this.#bridges.forget(bridge);

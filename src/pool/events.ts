@@ -1,3 +1,5 @@
+import type { TapPoolError } from '../errors.js';
+
 /** What a pool tells those who listen. Names as everywhere: TAPs are told by their interface name. */
 export interface TapPoolEvents {
   /** A released TAP is still held by a process; it is tried again until it is free. */
@@ -12,6 +14,13 @@ export interface TapPoolEvents {
   drift: [{ readonly name: string; readonly why: string }];
   /** Somebody else deleted a TAP that is leased; releasing it succeeds. */
   lost: [{ readonly name: string }];
+  /** A bridge has so many ports that it will soon take no more (at most `limit`). Told once, until it has room again. */
+  bridgeNearlyFull: [{ readonly bridge: string; readonly ports: number; readonly limit: number }];
+  /**
+   * The pool could not be filled up in the background. It is tried again after so many milliseconds; undefined: not
+   * before the next TAP is deleted, for nothing passes by itself here (a permission, a missing device or bridge).
+   */
+  refillFailed: [{ readonly error: TapPoolError; readonly retryMillis: number | undefined }];
   /** Notifications of the kernel were lost, so all idle TAPs were read again. */
   resync: [];
 }

@@ -13,12 +13,19 @@ const BATCHES_AT_ONCE = 2;
 const NAMES_TAKEN = 10_000;
 
 interface Run {
-  done: Promise<void>;
+  /** The failure that ended it, if one did. */
+  done: Promise<TapPoolError | undefined>;
   readonly stop: AbortController;
   /** How many wait for it. */
   waiting: number;
   /** How many joined: who comes last may have seen room that the fill saw not, so it looks once more. */
   joined: number;
+}
+
+interface State {
+  /** Names in a row that were taken. */
+  taken: number;
+  failure: TapPoolError | undefined;
 }
 
 export class Fill {
@@ -34,17 +41,20 @@ export class Fill {
     this.#logger = logger;
   }
 
-  /** Joins the running fill or starts one; when all who wait for it have aborted, it stops. */
-  async join(signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * Joins the running fill or starts one; when all who wait for it have aborted, it stops. Resolves to the failure that
+   * ended the fill before the pool was full.
+   */
+  async join(signal: AbortSignal | undefined): Promise<TapPoolError | undefined> {
     // One that is winding down will not reach the size any more.
     while (this.#running?.stop.signal.aborted) await this.#running.done;
     if (signal?.aborted) throw abortError(signal);
-    if (this.#stopped) return;
+    if (this.#stopped) return undefined;
     const run = (this.#running ??= this.#start());
     run.joined += 1;
     run.waiting += 1;
     try {
-      await abortable(run.done, signal);
+      return await abortable(run.done, signal);
     } finally {
       run.waiting -= 1;
       if (run.waiting === 0) run.stop.abort();
@@ -60,13 +70,13 @@ export class Fill {
 
   #start(): Run {
     const stop = new AbortController();
-    const run: Run = { done: Promise.resolve(), stop, waiting: 0, joined: 0 };
+    const run: Run = { done: Promise.resolve(undefined), stop, waiting: 0, joined: 0 };
     run.done = this.#run(run);
     return run;
   }
 
-  async #run(run: Run): Promise<void> {
-    const state = { taken: 0 };
+  async #run(run: Run): Promise<TapPoolError | undefined> {
+    const state: State = { taken: 0, failure: undefined };
     // Whoever starts it joins it.
     let joined = 1;
     try {
@@ -75,12 +85,13 @@ export class Fill {
         if (run.joined === joined || run.stop.signal.aborted) break;
         joined = run.joined;
       }
+      return state.failure;
     } finally {
       this.#running = undefined;
     }
   }
 
-  async #loop(stop: AbortController, state: { taken: number }): Promise<void> {
+  async #loop(stop: AbortController, state: State): Promise<void> {
     while (!stop.signal.aborted) {
       const names = await this.#inventory.reserve(BATCH);
       if (names.length === 0) return;
@@ -102,13 +113,15 @@ export class Fill {
         await this.#inventory.settle(names.length, taps);
       }
       for (const { name } of taps) this.#logger.debug({ tap: name }, 'tap added to idle pool');
-      if (failure) this.#fail(failure, stop);
+      if (failure) this.#fail(failure, stop, state);
     }
   }
 
   /** The first failure ends the fill; what the other batches on their way say is more of the same. */
-  #fail({ message: error, code, tap }: TapPoolError, stop: AbortController): void {
+  #fail(failure: TapPoolError, stop: AbortController, state: State): void {
     if (stop.signal.aborted) return;
+    state.failure = failure;
+    const { message: error, code, tap } = failure;
     this.#logger.warn({ tap, code, error }, 'tap pool warmup failed');
     stop.abort();
   }

@@ -12,8 +12,13 @@ interface Grave {
   readonly settle: (result: Result<true>) => void;
 }
 
-/** TAPs per request: the kernel's RTNL lock is held while they go, and everyone on the host would feel more. */
-const BATCH = 32;
+/**
+ * TAPs per request: the kernel's RTNL lock is held while they go, so everyone on the host feels it, and our own `acquire`
+ * first of all. Who closes the pool waits for nothing but this.
+ */
+const BATCH = { waiting: 8, usual: 32, closing: 128 };
+/** While one batch is being deleted, the next one is made ready. */
+const BATCHES_AT_ONCE = 2;
 /** Answers that another try would get again. */
 const FINAL = new Set(['ERR_TAP_HELD', 'ERR_TAP_NOT_OWNED', 'ERR_TAP_CLOSED']);
 /**
@@ -24,12 +29,19 @@ const CLOSING_MILLIS = 20;
 
 export class Graveyard {
   readonly #kernel: TapKernel;
+  readonly #isAwaited: () => boolean;
   #waiting: Grave[] = [];
   #inProgress = 0;
+  #batches = 0;
+  #scheduled = false;
+  /** Nobody will ask this pool for a TAP any more. */
+  closing = false;
   deleted = 0;
 
-  constructor(kernel: TapKernel) {
+  /** @param isAwaited whether somebody waits for a TAP to be created */
+  constructor(kernel: TapKernel, isAwaited: () => boolean) {
     this.#kernel = kernel;
+    this.#isAwaited = isAwaited;
   }
 
   get size(): number {
@@ -45,37 +57,57 @@ export class Graveyard {
     const { force = false, again = false } = options;
     return new Promise((settle) => {
       this.#waiting.push({ tap, force, again: again ? 1 : 0, settle });
-      if (this.#waiting.length === 1 && this.#inProgress === 0) queueMicrotask(() => void this.#work());
+      this.#schedule();
     });
   }
 
-  async #work(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, BATCH);
-      this.#inProgress = batch.length;
-      const results = await this.#remove(batch);
-      this.#inProgress = 0;
-      let closing = false;
-      for (const [i, grave] of batch.entries()) {
-        const result = results[i] as Result<true>;
-        const gone = !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
-        if (gone) this.deleted += 1;
-        else if (grave.again > 0 && mayPass(result)) {
-          grave.again -= 1;
-          closing ||= result.code === 'ERR_TAP_HELD';
-          this.#waiting.push(grave);
-          continue;
-        }
-        grave.settle(gone ? true : result);
-      }
-      if (closing) await sleep(CLOSING_MILLIS);
+  /** What is buried within one turn shares a batch. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
+    while (this.#waiting.length > 0 && this.#batches < BATCHES_AT_ONCE) {
+      const size = this.closing ? BATCH.closing : this.#isAwaited() ? BATCH.waiting : BATCH.usual;
+      // What is less than a batch waits for its company while another is under way.
+      if (this.#batches > 0 && this.#waiting.length < size) return;
+      this.#batches += 1;
+      void this.#work(this.#waiting.splice(0, size));
     }
+  }
+
+  async #work(batch: readonly Grave[]): Promise<void> {
+    this.#inProgress += batch.length;
+    const results = await this.#remove(batch);
+    this.#inProgress -= batch.length;
+    let closing = false;
+    for (const [i, grave] of batch.entries()) {
+      const result = results[i] as Result<true>;
+      const gone = !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
+      if (gone) this.deleted += 1;
+      else if (grave.again > 0 && mayPass(result)) {
+        grave.again -= 1;
+        closing ||= result.code === 'ERR_TAP_HELD';
+        this.#waiting.push(grave);
+        continue;
+      }
+      grave.settle(gone ? true : result);
+    }
+    if (closing) await sleep(CLOSING_MILLIS);
+    this.#batches -= 1;
+    this.#start();
   }
 
   async #remove(batch: readonly Grave[]): Promise<Result<true>[]> {
     try {
       return await this.#kernel.removeTaps(
-        batch.map(({ tap: { ifindex, alias }, force }) => ({ ifindex, alias, force })),
+        batch.map(({ tap: { ifindex, name, alias }, force }) => ({ ifindex, name, alias, force })),
+        { groupSize: BATCH.closing },
       );
     } catch (cause) {
       const error =

@@ -39,6 +39,8 @@ export class Inventory {
   /** Places of entries that are being built or recycled. */
   #reserved = 0;
   #next = 0;
+  /** Whether somebody waited for the TAP that has just become idle, and has it now. */
+  claim: (tap: PooledTap) => boolean = () => false;
 
   constructor(size: number, prefix: string) {
     this.#size = size;
@@ -62,6 +64,11 @@ export class Inventory {
     });
   }
 
+  /** Nobody is in a critical section or waits for one. */
+  get free(): boolean {
+    return !this.#mutex.isLocked();
+  }
+
   /** Takes the newest idle TAP, if there is one. */
   take(holder: LeaseHolder): TapLease | undefined {
     const tap = this.#entries.pop();
@@ -71,11 +78,6 @@ export class Inventory {
   /** `take`, in its turn; nothing, where the signal has fired by then. */
   takeInTurn(holder: LeaseHolder, signal: AbortSignal | undefined): Promise<TapLease | undefined> {
     return this.#mutex.runExclusive(() => (signal?.aborted ? undefined : this.take(holder)));
-  }
-
-  /** Whether somebody is in a critical section or waits for one. */
-  get contended(): boolean {
-    return this.#mutex.isLocked();
   }
 
   /** Hands out a TAP that was never idle here. */
@@ -144,13 +146,14 @@ export class Inventory {
     return Math.max(0, this.#size - this.#entries.length - this.#reserved);
   }
 
-  /** Gives `places` back and puts the TAPs that took them among the entries. */
+  /** Gives `places` back and puts the TAPs that took them among the entries, or into the hands of who waits for one. */
   settle(places: number, taps: readonly PooledTap[]): Promise<void> {
     return this.#mutex.runExclusive(() => {
       this.#reserved -= places;
       const idleSince = performance.now();
       for (const tap of taps) {
         tap.idleSince = idleSince;
+        if (this.claim(tap)) continue;
         this.#byIndex.set(tap.ifindex, tap);
         this.#entries.push(tap);
       }

@@ -105,6 +105,26 @@ export interface TapPoolOptions extends BridgePortFlags {
   readonly quarantineTimeoutMillis?: number;
 
   /**
+   * Milliseconds after which an `acquire` that waits for a TAP rejects with `ERR_TAP_TIMEOUT`. Of a pool with an idle
+   * TAP nobody waits.
+   *
+   * Minimum: `1`.
+   *
+   * @default none: it waits for as long as the kernel takes
+   */
+  readonly acquireTimeoutMillis?: number;
+
+  /**
+   * How many calls of `acquire` may wait for a TAP at once; one more rejects with `ERR_TAP_QUEUE_FULL`. With 0 only idle
+   * TAPs are handed out.
+   *
+   * Minimum: `0`.
+   *
+   * @default Infinity
+   */
+  readonly maxQueue?: number;
+
+  /**
    * The kernel to work with; the caller closes it.
    *
    * @default a `NativeKernel` of the pool's own
@@ -125,6 +145,8 @@ export interface Settings {
   readonly onRelease: 'recycle' | 'replace';
   readonly netns: string | undefined;
   readonly quarantineTimeoutMillis: number;
+  readonly acquireTimeoutMillis: number | undefined;
+  readonly maxQueue: number;
   readonly kernel: TapKernel | undefined;
   readonly logger: TapPoolLogger | undefined;
   /** Everything of a TapSpec but name, alias and master. */
@@ -142,6 +164,8 @@ const KEYS = new Set<string>([
     'netns',
     'onRelease',
     'quarantineTimeoutMillis',
+    'acquireTimeoutMillis',
+    'maxQueue',
     'kernel',
     'logger',
   ],
@@ -158,7 +182,7 @@ export function parseOptions(options: TapPoolOptions): Settings {
       throw invalid(`${JSON.stringify(key)} is not an option; the options are: ${[...KEYS].join(', ')}`);
   }
   const { size, netns, quarantineTimeoutMillis = 60_000, kernel, logger } = options;
-  const { onRelease = 'recycle' } = options;
+  const { onRelease = 'recycle', acquireTimeoutMillis, maxQueue = Infinity } = options;
   const prefix = parsePrefix(options.prefix);
   const capacity = nameCapacity(prefix);
   if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
@@ -173,6 +197,10 @@ export function parseOptions(options: TapPoolOptions): Settings {
     throw invalid(
       `quarantineTimeoutMillis must be a number of milliseconds, not ${show(quarantineTimeoutMillis)}`,
     );
+  }
+  if (acquireTimeoutMillis !== undefined) checkTimeout(acquireTimeoutMillis, 'acquireTimeoutMillis');
+  if (maxQueue !== Infinity && !(Number.isInteger(maxQueue) && maxQueue >= 0)) {
+    throw invalid(`maxQueue must be a whole number or Infinity, not ${show(maxQueue)}`);
   }
   if (netns !== undefined && (typeof netns !== 'string' || netns === '' || netns.includes('\0'))) {
     throw invalid(`netns must be the path of a network namespace, not ${show(netns)}`);
@@ -196,10 +224,22 @@ export function parseOptions(options: TapPoolOptions): Settings {
     onRelease,
     netns,
     quarantineTimeoutMillis,
+    acquireTimeoutMillis,
+    maxQueue,
     kernel,
     logger,
     template: parseTemplate(options, bridges.length > 0),
   };
+}
+
+/** setTimeout of Node has 31 bits, and takes more for 1. */
+const LONGEST_TIMEOUT_MILLIS = 2 ** 31 - 1;
+
+export function checkTimeout(millis: unknown, name: string): void {
+  if (typeof millis === 'number' && millis >= 1 && millis <= LONGEST_TIMEOUT_MILLIS) return;
+  throw invalid(
+    `${name} must be a number of milliseconds from 1 to ${LONGEST_TIMEOUT_MILLIS}, not ${show(millis)}`,
+  );
 }
 
 function parsePrefix(prefix: unknown = DEFAULT_PREFIX): string {

@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { abortError, TapPoolError } from '../errors.js';
-import type { TapKernel } from '../kernel/kernel.js';
+import type { Result, TapKernel } from '../kernel/kernel.js';
 import { checkKeys, refusal } from '../kernel/arguments.js';
 import { validateLinkName } from '../kernel/names.js';
 import { NativeKernel } from '../kernel/native/native-kernel.js';
 import { abortable, signalOf } from './abort.js';
-import { Acquirer } from './acquirer.js';
+import { Acquirer, type Wish } from './acquirer.js';
 import { Adopter } from './adopter.js';
 import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
@@ -14,10 +14,18 @@ import { Builder } from './builder.js';
 import type { TapPoolEvents } from './events.js';
 import { Fill } from './fill.js';
 import { Graveyard } from './graveyard.js';
+import { InFlight } from './in-flight.js';
 import { Inventory, type PooledTap } from './inventory.js';
 import { TapLease } from './lease.js';
-import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
+import {
+  checkTimeout,
+  parseOptions,
+  type Settings,
+  type TapPoolLogger,
+  type TapPoolOptions,
+} from './options.js';
 import { Quarantine } from './quarantine.js';
+import { Refill } from './refill.js';
 import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
@@ -28,6 +36,12 @@ import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 export interface AcquireOptions {
   /** Gives up waiting: the promise rejects at once, and a TAP that is being made for it goes back. */
   readonly signal?: AbortSignal;
+  /**
+   * Milliseconds after which the call rejects with `ERR_TAP_TIMEOUT` where it has to wait for a TAP. Minimum: `1`.
+   *
+   * @default the pool's `acquireTimeoutMillis`
+   */
+  readonly timeoutMillis?: number;
   /**
    * What the TAP is for, e.g. the id of the VM: it goes into the stamp (IFLA_IFALIAS), where tools and the next
    * process find it. It costs a hit one call of the kernel.
@@ -53,6 +67,11 @@ export interface CloseOptions {
 
 const debug = debuglog('tap-pool');
 const NONE: AcquireOptions = Object.freeze({});
+const NOTHING_ASKED: Wish = Object.freeze({
+  fallbackName: undefined,
+  signal: undefined,
+  timeoutMillis: undefined,
+});
 
 /**
  * A warm pool of Linux TAP interfaces.
@@ -80,8 +99,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #fill: Fill;
   readonly #adopter: Adopter;
   readonly #watcher: Watcher;
-  /** What `close` waits for. */
-  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #refill: Refill;
+  readonly #inFlight = new InFlight();
   #adopting: Promise<unknown> = Promise.resolve();
   #checked: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -98,9 +117,12 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     const { instance, stamp } = stamps;
     this.#stamps = stamps;
     this.#inventory = new Inventory(settings.size, settings.prefix);
-    this.#bridges = new Bridges(this.#kernel, settings.bridges);
+    this.#bridges = new Bridges(this.#kernel, settings.bridges, (load) => {
+      this.#logger.warn(load, 'a bridge is nearly full');
+      this.emit('bridgeNearlyFull', load);
+    });
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(this.#kernel);
+    this.#graveyard = new Graveyard(this.#kernel, () => this.#acquirer.waiting > 0);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -120,7 +142,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       logger: this.#logger,
       instance,
       stamp,
-      onRetired: () => this.#refill(),
+      onRetired: () => this.#fillUp(),
       onQuarantined: ({ name }, holders) => {
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
         this.emit('quarantined', { name, holders });
@@ -132,7 +154,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       inventory: this.#inventory,
       bridges: this.#bridges,
       logger: this.#logger,
-      reset: (tap) => this.#returns.reset(tap),
+      reset: async (tap) => (await this.#returns.reset([tap]))[0] as Result<true>,
       onDrift: (tap, why) => this.#onDrift(tap, why),
       onLost: ({ name }) => this.emit('lost', { name }),
       onResync: () => this.emit('resync'),
@@ -158,6 +180,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       refuseClosed: () => this.#refuseClosed(),
     });
     this.#fill = new Fill(this.#inventory, this.#builder, this.#logger);
+    this.#refill = new Refill({
+      fill: this.#fill,
+      track: (work) => this.#track(work),
+      onFailed: (error, retryMillis) => this.emit('refillFailed', { error, retryMillis }),
+    });
   }
 
   get size(): number {
@@ -172,6 +199,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       building: this.#inventory.reserved,
       quarantined: this.#quarantine.size,
       retiring: this.#graveyard.size,
+      waiting: this.#acquirer.waiting,
       hits: this.#acquirer.hits,
       misses: this.#acquirer.misses,
       created: this.#builder.created,
@@ -244,22 +272,24 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * The newest idle TAP; where there is none, a TAP created for this call under `fallbackName`, or under the next
    * name of the pool.
    *
+   * Calls that have to wait are served in their order, by the TAP that is made for them or by one that becomes idle
+   * before.
+   *
    * Rejects with `ERR_TAP_INVALID_NAME`, `ERR_TAP_EXISTS` (the fallback name is taken), `ERR_TAP_ABORTED`,
-   * `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created.
+   * `ERR_TAP_TIMEOUT`, `ERR_TAP_QUEUE_FULL`, `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created.
    */
   acquire(fallbackName?: string, options: AcquireOptions = NONE): Promise<TapLease> {
     try {
-      if (options !== NONE) checkKeys(options, ['signal', 'label'], 'acquire');
+      if (options === NONE && fallbackName === undefined) return this.#acquirer.soon(NOTHING_ASKED);
+      checkKeys(options, ['signal', 'label', 'timeoutMillis'], 'acquire');
       const signal = signalOf(options);
+      const { label, timeoutMillis } = options;
+      if (timeoutMillis !== undefined) checkTimeout(timeoutMillis, 'timeoutMillis');
       if (fallbackName !== undefined) validateLinkName(fallbackName);
       this.#refuseClosed();
       if (signal?.aborted) throw abortError(signal);
-      if (options.label !== undefined) return this.#acquirer.labelled(fallbackName, options.label, signal);
-      if (!this.#inventory.contended) {
-        const lease = this.#acquirer.take();
-        if (lease) return Promise.resolve(lease);
-      }
-      return this.#acquirer.inTurn(fallbackName, signal);
+      const wish = { fallbackName, signal, timeoutMillis };
+      return label === undefined ? this.#acquirer.soon(wish) : this.#acquirer.labelled(wish, label);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -336,8 +366,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   }
 
   async #close(keep: boolean): Promise<void> {
+    this.#refill.stop();
+    this.#acquirer.refuseAll(poolClosed());
     await Promise.all([this.#fill.stop(), this.#watcher.stop()]);
-    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+    await this.#inFlight.none();
+    this.#graveyard.closing = true;
     const quarantined = this.#quarantine.clear();
     const idle = await this.#inventory.drain();
     if (keep) await this.#abandon(idle);
@@ -371,14 +404,15 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   #onDrift(tap: PooledTap, why: string): void {
     this.#logger.warn({ tap: tap.name, why }, 'an idle tap was changed by somebody else');
     this.emit('drift', { name: tap.name, why });
-    void this.#track(this.#returns.discard(tap).then(() => this.#refill()));
+    void this.#track(
+      this.#returns.discard(tap).then(() => {
+        if (!this.#closed && this.#settings.size > 0) this.#refill.requestAfterDrift();
+      }),
+    );
   }
 
-  #refill(): void {
-    if (this.#closed || this.#settings.size === 0) return;
-    void this.#track(this.#fill.join(undefined)).catch((error: unknown) => {
-      this.#logger.warn({ error: String(error) }, 'tap pool refill failed');
-    });
+  #fillUp(): void {
+    if (!this.#closed && this.#settings.size > 0) this.#refill.request();
   }
 
   /** Once: that TAPs can be made here, and that the bridges are bridges. */
@@ -394,16 +428,17 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     return this.#checked;
   }
 
-  #track<T>(promise: Promise<T>): Promise<T> {
-    this.#inFlight.add(promise);
-    const done = () => this.#inFlight.delete(promise);
-    promise.then(done, done);
-    return promise;
+  #track<T>(work: Promise<T>): Promise<T> {
+    return this.#inFlight.track(work);
   }
 
   #refuseClosed(): void {
-    if (this.#closed) throw new TapPoolError('ERR_TAP_CLOSED', 'the pool is closed');
+    if (this.#closed) throw poolClosed();
   }
+}
+
+function poolClosed(): TapPoolError {
+  return new TapPoolError('ERR_TAP_CLOSED', 'the pool is closed');
 }
 
 const debugLogger: TapPoolLogger = {

@@ -10,6 +10,9 @@ import type { Quarantine } from './quarantine.js';
 import type { ReleaseResult } from './release.js';
 import { parseStamp, sameInstance, type Instance } from './stamp.js';
 
+/** TAPs per call of the kernel: the first of a burst are idle again before the last are reset. */
+const BATCH = 64;
+
 export interface ReturnsParts {
   readonly kernel: TapKernel;
   readonly settings: Settings;
@@ -26,8 +29,18 @@ export interface ReturnsParts {
   readonly onQuarantined: (tap: PooledTap, holders: readonly number[]) => void;
 }
 
+/** A TAP that is to be recycled, and who is told whether it was. */
+interface Return {
+  readonly tap: PooledTap;
+  /** False: there is no place for it. */
+  readonly settle: (result: Result<boolean>) => void;
+  readonly fail: (error: unknown) => void;
+}
+
 export class Returns {
   readonly #parts: ReturnsParts;
+  /** What is released within one turn of the event loop shares the calls of the kernel. */
+  #waiting: Return[] = [];
   recycled = 0;
 
   constructor(parts: ReturnsParts) {
@@ -39,7 +52,10 @@ export class Returns {
    * `undo` gives it back to whoever had it.
    */
   async takeBack(tap: PooledTap, force: boolean, undo: () => void): Promise<ReleaseResult> {
-    const result = await this.#dispose(tap, force);
+    const result = await this.#dispose(tap, force).catch((error: unknown) => {
+      undo();
+      throw error;
+    });
     if (!(result instanceof TapPoolError)) return result;
     if (result.code !== 'ERR_TAP_HELD') {
       if (result.code !== 'ERR_TAP_NOT_OWNED') undo();
@@ -59,21 +75,16 @@ export class Returns {
 
   async #dispose(tap: PooledTap, force: boolean): Promise<ReleaseResult | TapPoolError> {
     const { name } = tap;
+    const { settings, logger } = this.#parts;
     let reason: TapPoolError | undefined;
-    if (!force && (await this.#hasPlaceFor(tap))) {
-      const result = await this.reset(tap);
-      const clean = !(result instanceof TapPoolError);
-      await this.#parts.inventory.settle(1, clean ? [tap] : []);
-      if (clean) {
-        this.recycled += 1;
-        return { status: 'recycled', name };
+    if (!force && settings.onRelease === 'recycle' && isTapPoolName(name, settings.prefix)) {
+      const result = await this.#recycle(tap);
+      if (result === true) return { status: 'recycled', name };
+      if (result instanceof TapPoolError) {
+        if (result.code === 'ERR_TAP_HELD') return result;
+        reason = result;
+        logger.warn({ tap: name, code: result.code, error: result.message }, 'a tap cannot be recycled');
       }
-      if (result.code === 'ERR_TAP_HELD') return result;
-      reason = result;
-      this.#parts.logger.warn(
-        { tap: name, code: result.code, error: result.message },
-        'a tap cannot be recycled',
-      );
     }
     const result = await this.retire(tap, force);
     if (result instanceof TapPoolError) return result;
@@ -81,37 +92,71 @@ export class Returns {
     return reason === undefined ? { status: 'retired', name } : { status: 'retired', name, reason };
   }
 
-  async #hasPlaceFor({ name }: PooledTap): Promise<boolean> {
-    const { settings, inventory } = this.#parts;
-    if (settings.onRelease !== 'recycle' || !isTapPoolName(name, settings.prefix)) return false;
-    return (await inventory.reservePlaces(1)) === 1;
+  /** Puts the TAP back among the entries; false where there is no place for it. */
+  #recycle(tap: PooledTap): Promise<Result<boolean>> {
+    return new Promise((settle, fail) => {
+      this.#waiting.push({ tap, settle, fail });
+      if (this.#waiting.length === 1) queueMicrotask(() => this.#flush());
+    });
   }
 
-  /** Makes the TAP as good as new; whoever calls keeps its place. `ERR_TAP_HELD`: it is as it was. */
-  async reset(tap: PooledTap): Promise<Result<true>> {
+  #flush(): void {
+    const returns = this.#waiting;
+    this.#waiting = [];
+    for (let at = 0; at < returns.length; at += BATCH) {
+      const batch = returns.slice(at, at + BATCH);
+      this.#recycleBatch(batch).catch((error: unknown) => batch.forEach(({ fail }) => fail(error)));
+    }
+  }
+
+  async #recycleBatch(batch: readonly Return[]): Promise<void> {
+    const { inventory } = this.#parts;
+    const places = await inventory.reservePlaces(batch.length);
+    for (const { settle } of batch.slice(places)) settle(false);
+    if (places === 0) return;
+    const recycled = batch.slice(0, places);
+    let results: Result<true>[] = [];
+    try {
+      results = await this.reset(recycled.map(({ tap }) => tap));
+    } finally {
+      const clean = recycled.flatMap(({ tap }, i) => (results[i] === true ? [tap] : []));
+      this.recycled += clean.length;
+      await inventory.settle(places, clean);
+    }
+    for (const [i, { settle }] of recycled.entries()) settle(results[i] as Result<true>);
+  }
+
+  /** Makes the TAPs as good as new; whoever calls keeps their places. `ERR_TAP_HELD`: it is as it was. */
+  async reset(taps: readonly PooledTap[]): Promise<Result<true>[]> {
     const { kernel, settings, bridges, stamp } = this.#parts;
-    const { ifindex, name, alias, mac, bridge } = tap;
-    const master = bridges.indexOf(bridge);
-    if (master === undefined && settings.bridges.length > 0) {
-      const message = `${name} has no bridge to go back to`;
-      return new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', message, { tap: name });
+    const results: Result<true>[] = [];
+    const targets: RecycleTarget[] = [];
+    for (const [i, { ifindex, name, alias, mac, bridge, labelled }] of taps.entries()) {
+      const master = bridges.indexOf(bridge);
+      if (master === undefined && settings.bridges.length > 0) {
+        const message = `${name} has no bridge to go back to`;
+        results[i] = new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', message, { tap: name });
+        continue;
+      }
+      // A label is the tenant's: it does not stay.
+      const spec = { ...settings.template, name, alias: labelled ? stamp() : alias, mac };
+      targets.push({ ifindex, alias, spec: master === undefined ? spec : { ...spec, master } });
     }
-    // A label is the tenant's: it does not stay.
-    const next = tap.labelled ? stamp() : alias;
-    const spec: RecycleTarget['spec'] = {
-      ...settings.template,
-      name,
-      alias: next,
-      mac,
-      ...(master === undefined ? {} : { master }),
-    };
-    const [result] = await kernel.recycleTaps([{ ifindex, alias, spec }], { urgent: true });
-    // A recycling that failed may have come as far as the new stamp.
-    if (result === true || (next !== alias && (await this.#bears(ifindex, next)))) {
-      tap.alias = next;
-      tap.labelled = false;
+    const answers = targets.length > 0 ? await kernel.recycleTaps(targets, { urgent: true }) : [];
+    let answered = 0;
+    for (const [i, tap] of taps.entries()) {
+      if (results[i] !== undefined) continue;
+      const { spec } = targets[answered] as RecycleTarget;
+      const answer = answers[answered] as Result<true>;
+      answered += 1;
+      results[i] = answer;
+      // A recycling that failed may have come as far as the new stamp.
+      if (tap.labelled && (answer === true || (await this.#bears(tap.ifindex, spec.alias)))) {
+        tap.alias = spec.alias;
+        tap.labelled = false;
+      }
     }
-    return result as Result<true>;
+    return results;
   }
 
   async #bears(ifindex: number, alias: string): Promise<boolean> {

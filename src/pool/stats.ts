@@ -10,9 +10,11 @@ export interface TapPoolStats {
   readonly quarantined: number;
   /** Waiting to be deleted, or being deleted. */
   readonly retiring: number;
+  /** Calls of `acquire` that wait for a TAP, one that is being made for them included. */
+  readonly waiting: number;
   /** Calls of `acquire` and `tryAcquire` that an idle TAP served. */
   readonly hits: number;
-  /** Calls of `acquire` that had to create a TAP. */
+  /** Calls of `acquire` for which no TAP was idle. */
   readonly misses: number;
   /** TAPs created in all. */
   readonly created: number;

@@ -70,7 +70,7 @@ const targets: [object | null, TapErrorCode][] = [
   [{ ifindex: '1' }, ARGUMENT],
   [{}, ARGUMENT],
   [null, OPTION],
-  [{ ifindex: 1, name: 'a' }, OPTION],
+  [{ ifindex: 1, tap: 'a' }, OPTION],
   [{ ifindex: 1, alias: 7 }, OPTION],
   [{ ifindex: 1, force: 'yes' }, OPTION],
 ];

@@ -276,7 +276,7 @@ describe('references and indexes', () => {
     ['index 0', { ifindex: 0 }, ARGUMENT, /^ifindex must be/],
     ['index -1', { ifindex: -1 }, ARGUMENT, /^ifindex must be/],
     ['NaN', { ifindex: NaN }, ARGUMENT, /^ifindex must be .*, not NaN/],
-    ['an unknown key', { ifindex: 1, name: 'a' }, OPTION, /has no "name"/],
+    ['an unknown key', { ifindex: 1, tap: 'a' }, OPTION, /has no "tap"/],
     ['force 1', { ifindex: 1, force: 1 }, OPTION, /^force must be/],
     ['alias null', { ifindex: 1, alias: null }, OPTION, /^alias must be a string, not null/],
   ]);

@@ -96,6 +96,7 @@ describe('invariant 6: an abort while a TAP is made', () => {
     const controller = new AbortController();
     // The release is in the critical section; the acquire comes after it.
     const releasing = lease.release();
+    await Promise.resolve();
     const acquiring = pool.acquire('vm-7', { signal: controller.signal });
     controller.abort(reason);
     await assert.rejects(acquiring, ABORTED);

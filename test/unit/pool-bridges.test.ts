@@ -63,11 +63,40 @@ describe('several bridges', () => {
     const fake = withBridges('br0', 'br1');
     const full = fake.namespace.link({ name: 'br0' })!.ifindex;
     for (let port = 0; port < 1021; port++) fake.stranger.create(`p${port}`, { kind: 'dummy', master: full });
-    const { log, pool } = await openWarm({ size: 10, bridge: ['br0', 'br1'] }, fake);
+    const { log, pool } = open({ size: 10, bridge: ['br0', 'br1'] }, fake);
+    const told: unknown[] = [];
+    pool.on('bridgeNearlyFull', (load) => told.push(load));
+    await pool.ensure();
     assert.deepEqual([ports(fake, 'br0'), ports(fake, 'br1')], [2, 8]);
-    assert.deepEqual(log.warnings, []);
+    assert.deepEqual(told, [{ bridge: 'br0', ports: 1023, limit: 1023 }]);
+    assert.deepEqual(
+      log.warnings.map(({ message }) => message),
+      ['a bridge is nearly full'],
+    );
     assert.equal(pool.stats().idle, 10);
     assertAgreement(fake, pool);
+  });
+
+  test('one that fills up is told of before it is full, once, and again after it had room', async () => {
+    const fake = withBridges('br0');
+    const master = fake.namespace.link({ name: 'br0' })!.ifindex;
+    const others = Array.from({ length: 918 }, (_, port) =>
+      fake.stranger.create(`p${port}`, { kind: 'dummy', master }),
+    );
+    const { pool } = open({ size: 4, bridge: 'br0' }, fake);
+    const told: number[] = [];
+    pool.on('bridgeNearlyFull', ({ ports: count }) => told.push(count));
+    await pool.initialize([]);
+    await pool.ensure();
+    assert.deepEqual(told, [920]);
+    await pool.acquire('vm-1');
+    assert.deepEqual(told, [920]);
+    for (const { name } of others.slice(0, 200)) fake.stranger.delete(name);
+    await pool.initialize([]);
+    for (let port = 0; port < 200; port++) fake.stranger.create(`q${port}`, { kind: 'dummy', master });
+    await pool.initialize([]);
+    assert.deepEqual(told, [920, 922]);
+    await pool.close();
   });
 
   test('all full: acquire rejects, ensure warns, no TAP stays', async () => {
@@ -75,8 +104,8 @@ describe('several bridges', () => {
     fake.fail('createTaps', 'EXFULL', { times: Infinity });
     const { log, pool } = await openWarm({ size: 1, bridge: ['br0', 'br1'] }, fake);
     assert.deepEqual(
-      log.warnings.map(({ fields }) => fields['code']),
-      ['ERR_TAP_BRIDGE_FULL'],
+      log.warnings.map(({ fields }) => fields['code'] ?? fields['bridge']),
+      ['br0', 'br1', 'ERR_TAP_BRIDGE_FULL'],
     );
     await assert.rejects(
       pool.acquire('vm-7'),

@@ -65,7 +65,7 @@ describe('stats', () => {
   test('count what happened', async () => {
     const { pool } = open({ size: 2 });
     const zero = {
-      ...{ size: 2, idle: 0, leased: 0, building: 0, quarantined: 0, retiring: 0 },
+      ...{ size: 2, idle: 0, leased: 0, building: 0, quarantined: 0, retiring: 0, waiting: 0 },
       ...{ hits: 0, misses: 0, created: 0, deleted: 0, recycled: 0 },
     };
     assert.deepEqual(pool.stats(), zero);

@@ -8,6 +8,7 @@ import type {
   LinkWatch,
   OperationOptions,
   RecycleTarget,
+  RemoveOptions,
   RemoveTarget,
   Result,
   Tap,
@@ -28,6 +29,7 @@ import {
   validateRemoveTarget,
   validateTapSpec,
   validateWatchOptions,
+  validateGroupSize,
 } from '../names.js';
 import { Dispatcher, type Task } from './dispatcher.js';
 import { explainChange, explainCreate, explainPlainly, explainReaping, heldError } from './explain.js';
@@ -202,7 +204,10 @@ export class FakeKernel implements TapKernel {
     }));
   }
 
-  removeTaps(targets: readonly RemoveTarget[], options?: OperationOptions): Promise<Result<true>[]> {
+  removeTaps(targets: readonly RemoveTarget[], options: RemoveOptions = {}): Promise<Result<true>[]> {
+    const { groupSize = 1 } = options;
+    const refused = refusal(() => validateGroupSize(groupSize));
+    if (refused) return Promise.resolve(targets.map(() => refused));
     return this.#each('removeTaps', targets, options, validateRemoveTarget, (target) => ({
       ifindex: target.ifindex,
       act: () => removeTap(this.namespace, target),

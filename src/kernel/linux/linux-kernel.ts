@@ -20,6 +20,7 @@ import type {
   LinkWatch,
   OperationOptions,
   RecycleTarget,
+  RemoveOptions,
   RemoveTarget,
   Result,
   Tap,
@@ -204,7 +205,7 @@ export class LinuxKernel implements TapKernel {
     return toError(failure, `${what}: ${link.name} is not a bridge`, tap, 'ERR_TAP_NOT_A_BRIDGE');
   }
 
-  removeTaps(targets: readonly RemoveTarget[], options: OperationOptions = {}): Promise<Result<true>[]> {
+  removeTaps(targets: readonly RemoveTarget[], options: RemoveOptions = {}): Promise<Result<true>[]> {
     return this.#remover.remove(targets, options);
   }
 

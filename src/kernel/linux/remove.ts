@@ -3,30 +3,31 @@
  * the TAPs are proved free, put into a private group, and deleted by one request.
  */
 import { deleteByGroup, deleteByIndex, getLink, newLink, concatMessages } from '../../rtnetlink/index.js';
-import type { Link } from '../kernel.js';
 import type { Program, Step } from '../program.js';
 import { tapFlags } from './create.js';
 import { expectIdentity } from './identity.js';
+import { MESSAGES_PER_STEP } from './read.js';
 import { IFF_NO_CARRIER, openTun, setIff } from './tun.js';
-
-/** How many TAPs one request deletes: RTNL is held meanwhile, and everyone on the host would feel more. */
-export const REMOVE_BATCH = 32;
 
 /** The slot of the n-th member; slot 0 stays free for the steps about all of them. */
 const slotOf = (member: number) => member + 1;
 
 export interface RemoveMember {
-  readonly link: Link;
-  /** No proof that nobody holds it. */
-  readonly force: boolean;
+  readonly ifindex: number;
+  readonly name: string;
+  readonly alias: string | undefined;
+  /** As it was attached to last: attaching without changes nothing that matters, for it is about to go. */
+  readonly vnetHeader: boolean;
+  /** Whether attaching proves that nobody holds it. */
+  readonly attach: boolean;
 }
 
 export interface RemoveProgram {
   readonly program: Program;
   /** The slot of the n-th member: what its steps report is about that member alone. */
   readonly slotOf: (member: number) => number;
-  /** Index of the step that reads every member back. */
-  readonly readStep: number;
+  /** The steps that read the members back, `MESSAGES_PER_STEP` of them each. */
+  readonly readSteps: readonly number[];
 }
 
 /**
@@ -35,15 +36,13 @@ export interface RemoveProgram {
  */
 export function removeProgram(members: readonly RemoveMember[], group: number): RemoveProgram {
   const steps: Step[] = [];
-  for (const [member, { link, force }] of members.entries()) {
+  for (const [member, { ifindex, name, alias, vnetHeader, attach }] of members.entries()) {
     const slot = slotOf(member);
-    // Attaching to a multi-queue TAP adds a queue and proves nothing; its number of queues was read instead.
-    if (!force && !link.tun?.multiQueue) {
-      const flags = tapFlags({ vnetHeader: link.tun?.vnetHeader ?? true, multiQueue: false });
-      steps.push(openTun(slot), setIff(slot, link.name, flags | IFF_NO_CARRIER));
+    if (attach) {
+      const flags = tapFlags({ vnetHeader, multiQueue: false });
+      steps.push(openTun(slot), setIff(slot, name, flags | IFF_NO_CARRIER));
     }
     // What was attached to by its name must be what is deleted by its index, and still bear the same stamp.
-    const { ifindex, name, alias } = link;
     steps.push(
       { op: 'netlink', slot, messages: getLink({ ifindex }) },
       expectIdentity(slot, { name, alias }),
@@ -55,7 +54,11 @@ export function removeProgram(members: readonly RemoveMember[], group: number): 
     // A slot of its own: an empty group answers ENODEV, and the members are to be read back all the same.
     steps.push({ op: 'netlink', slot: slotOf(members.length), messages: deleteByGroup(group) });
   }
-  const all = concatMessages(members.map(({ link: { ifindex } }) => getLink({ ifindex })));
-  steps.push({ op: 'netlink', slot: slotOf(members.length + 1), messages: all });
-  return { program: steps, slotOf, readStep: steps.length - 1 };
+  const readSteps: number[] = [];
+  for (let at = 0; at < members.length; at += MESSAGES_PER_STEP) {
+    const some = members.slice(at, at + MESSAGES_PER_STEP);
+    const messages = concatMessages(some.map(({ ifindex }) => getLink({ ifindex })));
+    readSteps.push(steps.push({ op: 'netlink', slot: slotOf(members.length + 1 + at), messages }) - 1);
+  }
+  return { program: steps, slotOf, readSteps };
 }

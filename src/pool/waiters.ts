@@ -1,0 +1,67 @@
+/** Calls of `acquire` that no idle TAP could serve: first come, first served. */
+import { abortError, TapPoolError } from '../errors.js';
+import type { TapLease } from './lease.js';
+
+/** One call that waits. */
+export class Waiter {
+  readonly promise: Promise<TapLease>;
+  readonly fallbackName: string | undefined;
+  /** Fires when the call gives up: the creation of its TAP need not reach the kernel any more. */
+  readonly signal: AbortSignal | undefined;
+  readonly #stop: AbortController | undefined;
+  readonly #onSettled: (waiter: Waiter) => void;
+  #resolve!: (lease: TapLease) => void;
+  #reject!: (error: unknown) => void;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #given: AbortSignal | undefined;
+  /** Whether it has a TAP, or has given up. */
+  settled = false;
+
+  constructor(
+    fallbackName: string | undefined,
+    signal: AbortSignal | undefined,
+    timeoutMillis: number | undefined,
+    onSettled: (waiter: Waiter) => void,
+  ) {
+    this.fallbackName = fallbackName;
+    this.#onSettled = onSettled;
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#given = signal;
+    this.signal = signal;
+    signal?.addEventListener('abort', this.abort, { once: true });
+    if (timeoutMillis !== undefined) {
+      this.#stop = new AbortController();
+      this.signal = this.#stop.signal;
+      this.#timer = setTimeout(() => {
+        const message = `no TAP within ${timeoutMillis} ms: none is idle, and none could be created in that time`;
+        this.reject(new TapPoolError('ERR_TAP_TIMEOUT', message));
+      }, timeoutMillis);
+    }
+  }
+
+  /** The caller's signal has fired. */
+  readonly abort = (): void => {
+    if (this.#given) this.reject(abortError(this.#given));
+  };
+
+  resolve(lease: TapLease): void {
+    this.#settle();
+    this.#resolve(lease);
+  }
+
+  reject(error: unknown): void {
+    this.#settle();
+    this.#stop?.abort();
+    this.#reject(error);
+  }
+
+  #settle(): void {
+    this.settled = true;
+    clearTimeout(this.#timer);
+    this.#given?.removeEventListener('abort', this.abort);
+    this.#onSettled(this);
+  }
+}
