@@ -719,6 +719,36 @@ static void scene_limits(void) {
   bytes_free(&bytes);
 }
 
+/* Sequence numbers come to their end, and begin again after 0. */
+static void scene_wrap(void) {
+  static const uint32_t starts[] = {UINT32_MAX - 4, UINT32_MAX - 3, UINT32_MAX - 1, UINT32_MAX, 0};
+  const atomic_bool stopping = false;
+  struct netlink netlink;
+  struct bytes replies = {0};
+
+  netlink_init(&netlink, &stopping, 10 * 1000);
+  for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+    netlink.next_seq = starts[i];
+    for (uint32_t round = 0; round < 3; round++) {
+      struct link_request requests[3] = {get_link(NLM_F_ACK, 1), get_link(NLM_F_ACK, 1), get_link(NLM_F_ACK, 1)};
+      replies.length = 0;
+      require(netlink_transact(&netlink, (uint8_t *)requests, sizeof requests, &replies, 0) == 0);
+      for (uint32_t n = 0; n < 3; n++)
+        require(requests[n].header.nlmsg_seq == requests[0].header.nlmsg_seq + n && requests[n].header.nlmsg_seq != 0);
+      uint32_t found = 0;
+      for (size_t at = 0; at < replies.length;) {
+        struct nlmsghdr header;
+        memcpy(&header, replies.data + at, sizeof header);
+        require(header.nlmsg_seq == found++);
+        at += align(header.nlmsg_len);
+      }
+      require(found == 3);
+    }
+  }
+  netlink_free(&netlink);
+  bytes_free(&replies);
+}
+
 #ifdef TAP_POOL_INJECT_BUGS
 /* Deliberate bugs, each of a kind that one tool or the other must report. */
 
@@ -802,7 +832,8 @@ static const struct {
 } scenes[] = {
     {"steps", scene_steps}, {"malformed", scene_malformed}, {"lanes", scene_lanes},
     {"order", scene_order}, {"netns", scene_netns},         {"faults", scene_faults},
-    {"flood", scene_flood}, {"limits", scene_limits}, {"monitors", scene_monitors}, {"deaf", scene_deaf_monitors},
+    {"flood", scene_flood}, {"limits", scene_limits},       {"wrap", scene_wrap},
+    {"monitors", scene_monitors}, {"deaf", scene_deaf_monitors},
     {"late", scene_late_owner}, {"deafened", scene_monitor_faults},
 #ifdef TAP_POOL_INJECT_BUGS
     {"inject-leak", inject_leak},

@@ -1,6 +1,8 @@
 /** Acts on a census: re-stamps what is in use, recycles and re-stamps what is free. */
 import { TapPoolError } from '../errors.js';
+import { refusal } from '../kernel/arguments.js';
 import type { Link, TapKernel } from '../kernel/kernel.js';
+import { validateLinkName } from '../kernel/names.js';
 import { takeCensus, type InitializeResult, type StampedTap } from './adoption.js';
 import type { Bridges } from './bridges.js';
 import type { Graveyard } from './graveyard.js';
@@ -11,6 +13,8 @@ import type { Stamper } from './stamp.js';
 
 /** TAPs per call of the kernel. */
 const BATCH = 64;
+/** Batches on their way at once, so that the lane works on one while the other is being digested. */
+const BATCHES_AT_ONCE = 2;
 
 export class Adopter {
   readonly #kernel: TapKernel;
@@ -63,9 +67,11 @@ export class Adopter {
       leftover: usedTaps === undefined ? names(census.free) : [],
       living: names(census.living),
       unreadable: census.unreadable.map(({ name }) => name),
-      missing: census.missing,
-      foreign: census.foreign,
+      missing: [] as string[],
+      foreign: [...census.foreign],
     };
+    for (const name of census.missing)
+      ((await this.#exists(name)) ? result.foreign : result.missing).push(name);
     for (const tap of census.inUse) {
       const mine = await this.#restamp(tap);
       if (!mine) continue;
@@ -75,6 +81,12 @@ export class Adopter {
     if (usedTaps !== undefined) await this.#adoptFree(census.free, result);
     result.inUse.push(...this.#inUse.splice(0));
     return result;
+  }
+
+  /** Whether a link of any kind has the name, which may be none that a link can have. */
+  async #exists(name: string): Promise<boolean> {
+    if (refusal(() => validateLinkName(name))) return false;
+    return (await this.#kernel.getLink({ name })) !== undefined;
   }
 
   async #restamp({ link, stamp }: StampedTap): Promise<PooledTap | undefined> {
@@ -95,22 +107,26 @@ export class Adopter {
   async #adoptFree(taps: readonly StampedTap[], result: Mutable): Promise<void> {
     const fit = taps.filter(({ link }) => isTapPoolName(link.name, this.#settings.prefix));
     const retire: StampedTap[] = taps.filter((tap) => !fit.includes(tap));
-    for (let at = 0; at < fit.length;) {
-      const places = await this.#inventory.reservePlaces(Math.min(BATCH, fit.length - at));
-      if (places === 0) {
-        retire.push(...fit.slice(at));
-        break;
+    let at = 0;
+    const loop = async () => {
+      while (at < fit.length) {
+        const places = await this.#inventory.reservePlaces(Math.min(BATCH, fit.length - at));
+        // A place that a TAP turns out not to take is free again for the loop that asked for it.
+        if (places === 0) return;
+        const some = fit.slice(at, at + places);
+        at += some.length;
+        const adopted: PooledTap[] = [];
+        try {
+          await this.#recycle(some, adopted, retire, result);
+        } finally {
+          await this.#inventory.settle(places, adopted);
+        }
+        result.adopted.push(...adopted.map(({ name }) => name));
       }
-      const batch = fit.slice(at, at + places);
-      at += places;
-      const adopted: PooledTap[] = [];
-      try {
-        await this.#recycle(batch, adopted, retire, result);
-      } finally {
-        await this.#inventory.settle(places, adopted);
-      }
-      result.adopted.push(...adopted.map(({ name }) => name));
-    }
+    };
+    const loops = await Promise.allSettled(Array.from({ length: BATCHES_AT_ONCE }, loop));
+    for (const ended of loops) if (ended.status === 'rejected') throw ended.reason;
+    retire.push(...fit.slice(at));
     await Promise.all(retire.map((tap) => this.#retire(tap, result)));
   }
 

@@ -5,7 +5,10 @@
 import type { Link } from '../kernel/kernel.js';
 import { isAlive, looksLikeStamp, parseStamp, sameInstance, type Instance, type Stamp } from './stamp.js';
 
-/** What `initialize` found; every TAP that bears a stamp of this prefix is in exactly one of the lists but the last two. */
+/**
+ * What `initialize` found: every TAP that bears a stamp of this prefix is in exactly one of the lists but the last two,
+ * unless it is this pool's already.
+ */
 export interface InitializeResult {
   /** TAPs of a dead instance that are idle TAPs of this pool now. */
   readonly adopted: readonly string[];
@@ -23,7 +26,7 @@ export interface InitializeResult {
   readonly unreadable: readonly string[];
   /** Names of `usedTaps` that no link has. */
   readonly missing: readonly string[];
-  /** Names of `usedTaps` whose link bears no stamp of this prefix: left alone. */
+  /** Names of `usedTaps` whose link is no TAP, or bears no stamp of this prefix: left alone. */
   readonly foreign: readonly string[];
 }
 
@@ -47,6 +50,7 @@ export interface Census {
   /** Of this very pool. */
   readonly own: readonly StampedTap[];
   readonly unreadable: readonly Link[];
+  /** Names in use that no link of the dump has. */
   readonly missing: readonly string[];
   readonly foreign: readonly string[];
 }

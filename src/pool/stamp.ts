@@ -103,10 +103,12 @@ export function stamper(instance: Instance, prefix: string): Stamper {
   };
 }
 
+/** pid_t. */
+const LARGEST_PID = 0x7fff_ffff;
 const PATTERN =
   /^tap-pool\/1;boot=([0-9a-f-]{1,36});pidns=(\d{1,20});pid=(\d{1,10});start=(\d{1,20});pool=([0-9a-f]{8});at=(\d{1,15});prefix=([!-:<>-~]{1,45})(?:;label=([!-:<>-~]*))?$/;
 
-/** The stamp, or undefined where the alias is not exactly one of this format version. */
+/** The stamp, or undefined where the alias is not exactly what a pool of this format version writes. */
 export function parseStamp(alias: string | undefined): Stamp | undefined {
   const match = alias === undefined ? null : PATTERN.exec(alias);
   if (!match) return undefined;
@@ -114,7 +116,8 @@ export function parseStamp(alias: string | undefined): Stamp | undefined {
   try {
     const instance = { boot, pidns, pid: Number(pid), start, pool } as Instance;
     const stamp = { ...instance, at: Number(at), prefix: decodeURIComponent(prefix as string) };
-    return label === undefined ? stamp : { ...stamp, label: decodeURIComponent(label) };
+    const read: Stamp = label === undefined ? stamp : { ...stamp, label: decodeURIComponent(label) };
+    return read.pid <= LARGEST_PID && formatStamp(read) === alias ? read : undefined;
   } catch {
     return undefined;
   }
@@ -139,7 +142,8 @@ export function isAlive(instance: Instance, observer: Instance): boolean {
   if (instance.boot !== observer.boot || instance.pid === ABANDONED.pid) return false;
   if (instance.pidns !== observer.pidns) return true;
   const start = startTime(instance.pid);
-  if (start !== undefined) return start === instance.start;
+  // What is told of a process in another time namespace is not what it told of itself.
+  if (start !== undefined) return start === instance.start || inAnotherTimeNamespace(instance.pid);
   // With hidepid, or without /proc, a process can only be asked whether it is there.
   return readOr(`/proc/${instance.pid}/stat`, '') === '' && exists(instance.pid);
 }
@@ -157,6 +161,14 @@ function pidNamespace(): string {
     return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
   } catch {
     return '0';
+  }
+}
+
+function inAnotherTimeNamespace(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/time`) !== readlinkSync('/proc/self/ns/time');
+  } catch {
+    return false;
   }
 }
 

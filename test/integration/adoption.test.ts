@@ -139,7 +139,7 @@ describe('adoption', () => {
     await leave(6, 0);
     const names = (await ours()).map(({ name }) => name).sort();
     const [heldName = ''] = names;
-    const vmm = await hold([heldName]);
+    await using vmm = await hold([heldName]);
     const foreign = `${prefix}777`;
     const strange = `${prefix}778`;
     await kernel.createTaps([

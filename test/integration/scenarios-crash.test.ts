@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseStamp } from '#dist/pool/stamp';
+import { hold } from '../support/holder.js';
 import { ended, launch, scenario } from '../support/scenario.js';
 
 const STARTS = 15;
@@ -30,6 +31,40 @@ describe('scenarios of crashes', () => {
       await pool.release(leased);
     });
   }
+
+  test('scenario 4: a process that is killed while it holds TAPs that are not finished takes them all along', async () => {
+    const names = Array.from({ length: 64 }, (_, i) => `${scene.prefix}${i}`);
+    const maker = await hold(names);
+    const unfinished = await scene.ours();
+    assert.deepEqual(
+      unfinished.map(({ name, tun }) => [name, tun?.persist]).sort(),
+      names.map((name) => [name, false]).sort(),
+    );
+    // Resolves when the process is reaped, and by then its descriptors are closed.
+    await maker.stop();
+    assert.deepEqual(await scene.ours(), []);
+    const pool = scene.open({ size: 64 });
+    await pool.initialize([]);
+    await pool.ensure();
+    assert.deepEqual((await scene.ours()).map(({ name }) => name).sort(), [...names].sort());
+  });
+
+  test('a launcher in a time namespace of its own, where it started at another time, is alive', async () => {
+    const child = launch('start', args(), [
+      ...['unshare', '--time', '--boottime', '100000', '--fork', '--kill-child=SIGKILL'],
+    ]);
+    await once(child.stdout ?? child, 'data');
+    const theirs = (await scene.ours()).map(({ name }) => name);
+    assert(theirs.length >= 20);
+    const pool = scene.open({ size: 20 });
+    const { living, ...rest } = await pool.initialize([]);
+    assert.deepEqual([...living].sort(), [...theirs].sort());
+    assert.deepEqual(Object.values(rest).flat(), []);
+    assert.deepEqual((await pool.sweep()).deleted, []);
+    child.kill('SIGKILL');
+    await once(child, 'close');
+    assert.equal((await pool.initialize([])).adopted.length, 20);
+  });
 
   test('scenario 8: a start that is killed while it reclaims is made again, as often as it takes', async () => {
     await ended(launch('exit', args()));

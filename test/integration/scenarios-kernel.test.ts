@@ -297,4 +297,26 @@ describe('scenarios of the kernel', () => {
     execFileSync('ip', ['link', 'set', 'dev', 'lo', 'group', '0']);
     await scene.removeAll();
   });
+
+  test('scenario 42: whoever joins the group of one deletion is not in the group of the next', async () => {
+    const { kernel, prefix } = scene;
+    const seen = new Set<number>();
+    const watch = await kernel.watchLinks({
+      interesting: () => true,
+      onEvent: (event) => event.type === 'changed' && event.link.group !== 0 && seen.add(event.link.group),
+    });
+    const stranger = await kernel.createBridge(freshName('br'));
+    // The kernel may make the message obsolete before it is told, so it takes as many batches as it takes.
+    for (let batch = 0; batch < 50 && seen.size < 3; batch++) {
+      const taps = (await kernel.createTaps(specs(20, `${prefix}${batch}x`))) as { ifindex: number }[];
+      const results = await kernel.removeTaps(taps.map(({ ifindex }) => ({ ifindex })));
+      assert(results.every((result) => result === true));
+      const [group] = [...seen].slice(-1);
+      if (group !== undefined) await kernel.setLink(stranger.ifindex, { group });
+      assert(await kernel.getLink({ ifindex: stranger.ifindex }), 'the stranger went with the batch');
+    }
+    await watch.close();
+    assert(seen.size > 0, 'no group was seen');
+    await kernel.deleteBridge(stranger.name);
+  });
 });

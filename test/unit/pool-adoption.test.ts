@@ -130,9 +130,10 @@ describe('initialize with usedTaps', () => {
 
   test('tells which names no link has', async () => {
     const { pool } = open({}, left(['tap-pool-1', deadStamp()]));
-    assert.deepEqual(found(await pool.initialize(['tap-pool-1', 'gone', '', '  ', 'gone'])), {
+    const impossible = 'longer than a name can be';
+    assert.deepEqual(found(await pool.initialize(['tap-pool-1', 'gone', '', '  ', 'gone', impossible])), {
       inUse: ['tap-pool-1'],
-      missing: ['gone'],
+      missing: ['gone', impossible],
     });
   });
 

@@ -24,7 +24,8 @@ export class Remover {
   readonly #run: Run;
   readonly #reader: LinkReader;
   readonly #holders: HolderFinder;
-  #group: Promise<number> | undefined;
+  /** The groups that some link was in. */
+  #taken: Promise<Set<number>> | undefined;
 
   constructor(run: Run, reader: LinkReader, holders: HolderFinder) {
     this.#run = run;
@@ -109,8 +110,6 @@ export class Remover {
     };
     await Promise.all(members.map(judge));
     if (stubborn.length === 0) return;
-    // What is still in the group is not to go with the next batch.
-    this.#group = undefined;
     if (members.length > 1) {
       // One member that cannot be deleted keeps the kernel from deleting any of its group: one by one, then.
       for (const member of stubborn) await this.#delete([member], results, options);
@@ -156,22 +155,25 @@ export class Remover {
     return new TapPoolError('ERR_TAP_NOT_OWNED', message, { tap: name });
   }
 
-  /** A group that no link of the namespace is in. */
-  #privateGroup(): Promise<number> {
-    this.#group ??= this.#claimGroup().catch((error: unknown) => {
-      this.#group = undefined;
+  /**
+   * A group that no link of the namespace is in. Each is used once: whoever saw it could have put a link of his own into
+   * it by the next time.
+   */
+  async #privateGroup(): Promise<number> {
+    this.#taken ??= this.#readGroups().catch((error: unknown) => {
+      this.#taken = undefined;
       throw error;
     });
-    return this.#group;
-  }
-
-  async #claimGroup(): Promise<number> {
-    const { links } = await this.#reader.list(dumpLinks({}), undefined, {});
-    const taken = new Set(links.map((link) => link.group));
+    const taken = await this.#taken;
     for (;;) {
       const group = randomInt(0x1000_0000, 0x7fff_ffff);
       if (!taken.has(group)) return group;
     }
+  }
+
+  async #readGroups(): Promise<Set<number>> {
+    const { links } = await this.#reader.list(dumpLinks({}), undefined, {});
+    return new Set(links.map((link) => link.group));
   }
 
   async #unfit(link: Link | undefined, target: RemoveTarget): Promise<TapPoolError | undefined> {
