@@ -7,6 +7,7 @@
         "native/bytes.c",
         "native/handle.c",
         "native/holders.c",
+        "native/kept.c",
         "native/lane.c",
         "native/monitor.c",
         "native/netlink.c",

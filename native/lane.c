@@ -124,6 +124,10 @@ static void *lane_main(void *argument) {
   while ((batch = next_batch(lane)))
     run_batch(lane, batch);
   netlink_free(&lane->machine.netlink);
+  /* Where the environment ends, nobody is left who could hand them back. */
+  if (atomic_load(&lane->stopping))
+    kept_close(&lane->machine.kept);
+  kept_free(&lane->machine.kept);
   if (!atomic_load(&lane->stopping))
     lane->options.deliver(lane->options.context, NULL);
   return NULL;

@@ -76,7 +76,10 @@ static bool step_is_valid(const struct step *step) {
     return true;
   case OP_CLOSE:
   case OP_HOLDERS:
+  case OP_KEEP:
     return step->length == 0;
+  case OP_ADOPT:
+    return step->length == 4;
   case OP_EXPECT:
     return step->length >= 4;
   default:
@@ -134,11 +137,27 @@ void batch_free(struct batch *batch) {
   free(batch);
 }
 
-static void close_slot(int *slot) {
+/* Closes the slot's descriptor, be it to be kept or not. */
+static void drop_slot(struct machine *machine, uint32_t slot) {
   /* Never repeated, whatever it returns: Linux frees the descriptor in every case. */
-  if (*slot >= 0)
-    close(*slot);
-  *slot = SLOT_EMPTY;
+  if (machine->slots[slot] >= 0)
+    close(machine->slots[slot]);
+  machine->slots[slot] = SLOT_EMPTY;
+  if (machine->keeps[slot])
+    machine->keeps_count--;
+  machine->keeps[slot] = false;
+}
+
+/* The end of a program: its descriptors are closed, less those that are to be kept, if all went well. */
+static void drop_slots(struct machine *machine, bool failed) {
+  for (uint32_t i = 0; i < machine->slots_used; i++) {
+    if (machine->keeps[i] && !failed) {
+      kept_put(&machine->kept, machine->slots[i]);
+      machine->slots[i] = SLOT_EMPTY;
+    }
+    drop_slot(machine, i);
+  }
+  machine->slots_used = 0;
 }
 
 static int run_open(int *slot, const struct step *step) {
@@ -204,6 +223,33 @@ static int run_expect(const struct machine *machine, const struct step *step, co
   return -ESTALE;
 }
 
+static int run_keep(struct machine *machine, const struct step *step, struct bytes *output, size_t spare) {
+  int fd = machine->slots[step->slot];
+  if (fd < 0)
+    return -EBADF;
+  /* Before it is promised: whatever comes at the end of the program cannot fail. */
+  int error = kept_reserve(&machine->kept, (size_t)machine->keeps_count + 1);
+  if (error == 0)
+    error = bytes_reserve(output, sizeof(uint32_t) + spare);
+  if (error < 0)
+    return error;
+  if (!machine->keeps[step->slot])
+    machine->keeps_count++;
+  machine->keeps[step->slot] = true;
+  bytes_put_u32(output, (uint32_t)fd);
+  return 0;
+}
+
+static int run_adopt(struct machine *machine, int *slot, const struct step *step) {
+  int fd = (int)read_u32(step->payload);
+  if (*slot != SLOT_EMPTY)
+    return -EINVAL;
+  int error = kept_take(&machine->kept, fd);
+  if (error == 0)
+    *slot = fd;
+  return error;
+}
+
 static int run_step(struct machine *machine, const struct step *step, struct bytes *output, size_t spare) {
   int *slot = &machine->slots[step->slot];
 
@@ -220,8 +266,12 @@ static int run_step(struct machine *machine, const struct step *step, struct byt
     return run_expect(machine, step, output);
   case OP_HOLDERS:
     return holders_list(output, spare);
+  case OP_KEEP:
+    return run_keep(machine, step, output, spare);
+  case OP_ADOPT:
+    return run_adopt(machine, slot, step);
   default:
-    close_slot(slot);
+    drop_slot(machine, step->slot);
     return 0;
   }
 }
@@ -275,6 +325,7 @@ void machine_run(struct machine *machine, struct batch *batch) {
   struct bytes *result = &batch->result;
   struct step step;
   uint32_t steps = 0, reports = 0;
+  bool failed = false;
   enum phase phase;
 
   /* The batch was checked as a whole; nothing below can run over its end. */
@@ -294,8 +345,10 @@ void machine_run(struct machine *machine, struct batch *batch) {
   for (uint32_t i = 0; i < steps; i++) {
     if (take_step(batch, &step) < 0)
       break;
-    while (machine->slots_used <= step.slot)
+    while (machine->slots_used <= step.slot) {
+      machine->keeps[machine->slots_used] = false;
       machine->slots[machine->slots_used++] = SLOT_EMPTY;
+    }
     int *slot = &machine->slots[step.slot];
     if (*slot == SLOT_FAILED)
       continue;
@@ -306,15 +359,14 @@ void machine_run(struct machine *machine, struct batch *batch) {
       reports++;
     if (error == 0)
       continue;
+    failed = true;
     if (step.slot == 0) {
       skip_steps(batch, steps - i - 1);
       break;
     }
-    close_slot(slot);
+    drop_slot(machine, step.slot);
     *slot = SLOT_FAILED;
   }
-  for (uint32_t i = 0; i < machine->slots_used; i++)
-    close_slot(&machine->slots[i]);
-  machine->slots_used = 0;
+  drop_slots(machine, failed);
   bytes_set_u32(result, entry + 4, reports);
 }

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "bytes.h"
+#include "kept.h"
 #include "netlink.h"
 
 /*
@@ -20,6 +21,8 @@
  *            OP_CLOSE         nothing
  *            OP_EXPECT        u32 header, the attributes
  *            OP_HOLDERS       nothing
+ *            OP_KEEP          nothing
+ *            OP_ADOPT         u32 descriptor
  *
  * Its result, one entry per program:
  *
@@ -29,7 +32,17 @@
  * failed or have output. Any other phase: the program was not run, and n is the errno of what failed. (PHASE_SUBSCRIBE
  * is of monitors only.)
  */
-enum op { OP_OPEN = 1, OP_IOCTL_VALUE, OP_IOCTL_BUFFER, OP_NETLINK, OP_CLOSE, OP_EXPECT, OP_HOLDERS };
+enum op {
+  OP_OPEN = 1,
+  OP_IOCTL_VALUE,
+  OP_IOCTL_BUFFER,
+  OP_NETLINK,
+  OP_CLOSE,
+  OP_EXPECT,
+  OP_HOLDERS,
+  OP_KEEP,
+  OP_ADOPT
+};
 enum phase { PHASE_RUN, PHASE_OPEN_NETNS, PHASE_SETNS, PHASE_SOCKET, PHASE_BIND, PHASE_SUBSCRIBE };
 
 #define SLOTS_MAX 1024
@@ -61,7 +74,12 @@ struct machine {
   const char *netns;
   /* Descriptors by slot: SLOT_EMPTY, SLOT_FAILED or a descriptor. Only the first `slots_used` are meaningful. */
   int slots[SLOTS_MAX];
+  /* Whose descriptors are to outlive the program, and how many they are. */
+  bool keeps[SLOTS_MAX];
+  uint32_t keeps_count;
   uint32_t slots_used;
+  /* Of earlier programs. */
+  struct kept kept;
   /* Where the result has the first reply to the program's last netlink step; 0 if there is none. */
   size_t reply_at;
   _Alignas(8) uint8_t ioctl_buffer[IOCTL_BUFFER_MAX];

@@ -17,7 +17,7 @@ const KERNEL = [
 const harnesses = [
   {
     name: 'batch',
-    sources: ['fuzz/kernel.c', 'bytes.c', 'netlink.c', 'program.c', 'thread.c'],
+    sources: ['fuzz/kernel.c', 'bytes.c', 'kept.c', 'netlink.c', 'program.c', 'thread.c'],
     wrap: KERNEL,
     mutant: {
       what: 'a batch whose lengths are not checked',

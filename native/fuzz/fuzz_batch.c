@@ -67,11 +67,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   machine.netlink.next_seq = 1;
   for (uint32_t i = 0; i < batch->programs; i++) {
     machine_run(&machine, batch);
-    require(machine.slots_used == 0 && kernel_open_descriptors() == (machine.netlink.fd >= 0));
+    require(machine.slots_used == 0 && machine.keeps_count == 0);
+    require(kernel_open_descriptors() == machine.kept.count + (machine.netlink.fd >= 0));
   }
   require(batch->at == batch->length || batch->programs == 0);
   check_result(&batch->result, batch->programs);
   netlink_free(&machine.netlink);
+  kept_close(&machine.kept);
+  kept_free(&machine.kept);
   require(kernel_open_descriptors() == 0);
   batch_free(batch);
   return 0;

@@ -173,7 +173,7 @@ static struct batch *finish(struct writer *writer, bool urgent) {
 /* A bit of everything that is quick. */
 static void put_random_program(struct writer *writer, struct random *random) {
   begin_program(writer);
-  switch (random_below(random, 10)) {
+  switch (random_below(random, 11)) {
   case 0:
     put_tap(writer, 0);
     break;
@@ -211,6 +211,15 @@ static void put_random_program(struct writer *writer, struct random *random) {
     break;
   case 8:
     put_step(writer, OP_HOLDERS, 0, NULL, 0);
+    break;
+  case 9:
+    /* Promised, and closed all the same: a step fails. */
+    put_open(writer, 0, "/dev/null");
+    put_step(writer, OP_KEEP, 0, NULL, 0);
+    put_step(writer, OP_KEEP, 0, NULL, 0);
+    put_open(writer, 1, "/dev/null");
+    put_step(writer, OP_KEEP, 1, NULL, 0);
+    put_expect_name(writer, 2, "other");
     break;
   default:
     put_expect_name(writer, 3, "lo");
@@ -359,6 +368,16 @@ static void scene_steps(void) {
   put_value(&w, 5, TUNSETPERSIST, 1);
   require(run_writer(&w, 1000) == EBADF);
 
+  begin_program(&w);
+  put_step(&w, OP_KEEP, 5, NULL, 0);
+  require(run_writer(&w, 1000) == EBADF);
+
+  /* What no program kept is not closed, whatever it is. */
+  const uint32_t standard_error = 2;
+  begin_program(&w);
+  put_step(&w, OP_ADOPT, 5, &standard_error, sizeof standard_error);
+  require(run_writer(&w, 1000) == EBADF);
+
   /* Buffers that are shorter and longer than what the request says. */
   begin_program(&w);
   for (uint32_t slot = 1; slot < 40; slot++) {
@@ -475,6 +494,9 @@ static void scene_malformed(void) {
   check_one_step(OP_IOCTL_BUFFER, 4, "1234", 4, 0);
   check_one_step(OP_IOCTL_BUFFER, 3, "1234", 4, -EINVAL);
   check_one_step(OP_EXPECT, 3, "1234", 4, -EINVAL);
+  check_one_step(OP_KEEP, 4, "1234", 4, -EINVAL);
+  check_one_step(OP_ADOPT, 4, "1234", 4, 0);
+  check_one_step(OP_ADOPT, 3, "1234", 4, -EINVAL);
   require(check_bytes(NULL, 0) == -EINVAL);
   const uint32_t many[] = {UINT32_MAX, UINT32_MAX};
   require(check_bytes(many, sizeof many) == -EINVAL);

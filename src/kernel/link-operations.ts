@@ -15,7 +15,48 @@ export interface MoveOptions extends ExpectOptions {
   name?: string;
 }
 
+/** A TAP that is to be opened. */
+export interface OpenTarget {
+  readonly ifindex: number;
+  /** The name that it must have. */
+  readonly name: string;
+  /** The alias that it must bear. @default any */
+  readonly alias?: string;
+  /** As it was created. @default true */
+  readonly vnetHeader?: boolean;
+  /** As it was created. @default false */
+  readonly multiQueue?: boolean;
+}
+
+export interface OpenOptions extends OperationOptions {
+  /**
+   * How many queues to attach, a descriptor for each: 1 to 256 (MAX_TAP_QUEUES), more than one of a multi-queue TAP only.
+   *
+   * @default 1
+   */
+  queues?: number;
+}
+
+/** Open descriptors of a TAP, close-on-exec and non-blocking. */
+export interface TapDescriptors {
+  /** One for each queue; none any more after `close`. */
+  readonly fds: readonly number[];
+  /** Closes them. Copies that another process has stay open. Idempotent; does not reject. */
+  close(): Promise<void>;
+}
+
 export interface LinkOperations {
+  /**
+   * Opens a TAP as a VMM would, for one that takes descriptors: QEMU's `fd=` and `fds=`, cloud-hypervisor's
+   * `--net fd=`. Nobody else can open a single-queue TAP meanwhile. Close the descriptors with `close`, never by their
+   * numbers.
+   *
+   * Rejects with `ERR_TAP_INVALID_OPTION` (also for too many queues), `ERR_TAP_HELD`, `ERR_TAP_NOT_FOUND`,
+   * `ERR_TAP_NOT_OWNED` (another name or alias), `ERR_TAP_WRONG_KIND` (no TAP, or not multi-queue as the target says),
+   * `ERR_TAP_NO_TUN`, `ERR_TAP_PERMISSION`, …
+   */
+  openTap(target: OpenTarget, options?: OpenOptions): Promise<TapDescriptors>;
+
   /**
    * Tells the bridge that the guest's MAC address is behind this port. With `learning: false` the bridge knows no other
    * way to the guest but flooding, and with `flood: false` none at all. Recycling takes the entry away.

@@ -56,7 +56,6 @@ const LINK_NAME = /^[!-$&-.0-9;-~]{1,15}$/;
 /** `.` and `..` would be paths, `all` and `default` are the sysctl directories beside those of the links. */
 const RESERVED_NAMES = new Set(['.', '..', 'all', 'default']);
 const MAC = /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i;
-const ADDRESS = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const ZERO_MAC = '00:00:00:00:00:00';
 
@@ -157,37 +156,6 @@ export function validateAlias(alias: unknown, what = 'alias'): string {
  */
 export function validateIfindex(ifindex: unknown, what = 'ifindex'): number {
   return integer(ifindex, what, 1, INT_MAXIMUM, 'ERR_TAP_INVALID_ARGUMENT');
-}
-
-/**
- * Accepts the path of a network namespace, and returns it.
- *
- * @throws TapPoolError `ERR_TAP_INVALID_ARGUMENT`
- */
-export function validateNetns(path: unknown): string {
-  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path;
-  throw invalid('netns', path, 'the path of a network namespace', 'ERR_TAP_INVALID_ARGUMENT');
-}
-
-/**
- * Accepts an IPv4 address with the length of its prefix: `'169.254.0.21/30'`.
- *
- * @throws TapPoolError `ERR_TAP_INVALID_ARGUMENT`
- */
-export function validateAddress(address: unknown): {
-  bytes: [number, number, number, number];
-  prefixLength: number;
-} {
-  const match = typeof address === 'string' ? ADDRESS.exec(address) : null;
-  const [a = 256, b = 256, c = 256, d = 256, prefixLength = 33] = match?.slice(1).map(Number) ?? [];
-  if (Math.max(a, b, c, d) > 255 || prefixLength > 32)
-    throw invalid(
-      'address',
-      address,
-      'an IPv4 address with its prefix, a.b.c.d/n',
-      'ERR_TAP_INVALID_ARGUMENT',
-    );
-  return { bytes: [a, b, c, d], prefixLength };
 }
 
 /**
@@ -340,12 +308,12 @@ function validatePort(port: BridgePortFlags): void {
   }
 }
 
-function object(value: unknown, what: string, code: TapErrorCode = 'ERR_TAP_INVALID_OPTION'): void {
+export function object(value: unknown, what: string, code: TapErrorCode = 'ERR_TAP_INVALID_OPTION'): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalid(what, value, 'an object', code);
 }
 
-function knownKeys(value: object, keys: ReadonlySet<string>, what: string): void {
+export function knownKeys(value: object, keys: ReadonlySet<string>, what: string): void {
   for (const key in value) {
     if (keys.has(key)) continue;
     const message = `${what} has no ${JSON.stringify(key)}; it has: ${[...keys].join(', ')}`;
@@ -353,17 +321,23 @@ function knownKeys(value: object, keys: ReadonlySet<string>, what: string): void
   }
 }
 
-function integer(value: unknown, what: string, low: number, high: number, code?: TapErrorCode): number {
+export function integer(
+  value: unknown,
+  what: string,
+  low: number,
+  high: number,
+  code?: TapErrorCode,
+): number {
   if (Number.isInteger(value) && (value as number) >= low && (value as number) <= high)
     return value as number;
   throw invalid(what, value, `an integer from ${low} to ${high}`, code);
 }
 
-function boolean(value: unknown, what: string): void {
+export function boolean(value: unknown, what: string): void {
   if (typeof value !== 'boolean') throw invalid(what, value, 'true or false');
 }
 
-function invalid(
+export function invalid(
   what: string,
   value: unknown,
   rule: string,

@@ -4,7 +4,8 @@
  *
  * The rule of failure: every step names a slot, which holds at most one file descriptor. A failed step of slot 0
  * ends the program. A failed step of another slot closes that slot's descriptor, and later steps of that slot are
- * skipped; the program goes on. When a program ends, however it ends, all its descriptors are closed.
+ * skipped; the program goes on. When a program ends, all its descriptors are closed, less those that it keeps; a program
+ * in which any step failed keeps none.
  */
 
 /** Opens `path` (O_RDWR | O_CLOEXEC | O_NONBLOCK) into the slot. */
@@ -66,6 +67,25 @@ export interface HoldersStep {
   readonly slot: number;
 }
 
+/**
+ * Lets the slot's descriptor outlive the program, if every step of it succeeds. Output: the descriptor (u32, host byte
+ * order). It is to be handed back to the same lane (`adopt`), which closes it where its environment ends before.
+ */
+export interface KeepStep {
+  readonly op: 'keep';
+  readonly slot: number;
+}
+
+/**
+ * Takes a descriptor that a program of this lane kept into the slot, which must be empty: it is closed as any other. EBADF
+ * for one that no program kept, so that no number is ever closed twice.
+ */
+export interface AdoptStep {
+  readonly op: 'adopt';
+  readonly slot: number;
+  readonly fd: number;
+}
+
 /** Closes the slot's descriptor, if it has one. */
 export interface CloseStep {
   readonly op: 'close';
@@ -73,7 +93,15 @@ export interface CloseStep {
 }
 
 export type Step =
-  OpenStep | IoctlValueStep | IoctlBufferStep | NetlinkStep | ExpectStep | HoldersStep | CloseStep;
+  | OpenStep
+  | IoctlValueStep
+  | IoctlBufferStep
+  | NetlinkStep
+  | ExpectStep
+  | HoldersStep
+  | KeepStep
+  | AdoptStep
+  | CloseStep;
 export type Program = readonly Step[];
 
 /** What one step reported: an errno (positive; 0 for success) and, of some steps, output. */

@@ -75,6 +75,82 @@ export const operations: Chapter = (host) => {
     });
   });
 
+  describe('openTap', () => {
+    const stamped = async (spec: { multiQueue?: boolean; vnetHeader?: boolean } = {}) => {
+      const { ifindex, name } = await create(host().kernel, { alias: 'mine', ...spec });
+      return { ifindex, name, alias: 'mine', ...spec };
+    };
+
+    for (const spec of [{}, { vnetHeader: false }, { multiQueue: true }]) {
+      test(`a TAP made of ${JSON.stringify(spec)} is held until its descriptor is closed`, async () => {
+        const { kernel } = host();
+        const target = await stamped(spec);
+        const { ifindex, name } = target;
+        const before = await read(kernel, ifindex);
+        const descriptors = await kernel.openTap(target);
+        assert.equal(descriptors.fds.length, 1);
+        assertLink(await read(kernel, ifindex), { carrier: true });
+        assert.deepEqual(await kernel.findHolders([name]), new Map([[name, [process.pid]]]));
+        const held = { code: 'ERR_TAP_HELD', tap: name, holders: [process.pid] } as const;
+        await assertRejects(kernel.openTap(target), held);
+        assertFailed((await kernel.removeTaps([{ ifindex, alias: 'mine' }]))[0], held);
+        await descriptors.close();
+        await descriptors.close();
+        assert.deepEqual(descriptors.fds, []);
+        assert.deepEqual(await read(kernel, ifindex), before);
+        await (await kernel.openTap(target)).close();
+      });
+    }
+
+    test('a descriptor for each of 256 queues, and no more', async () => {
+      const { kernel } = host();
+      const target = await stamped({ multiQueue: true });
+      const descriptors = await kernel.openTap(target, { queues: 256 });
+      assert.equal(new Set(descriptors.fds).size, 256);
+      assert.equal((await read(kernel, target.ifindex)).tun?.queues, 256);
+      await descriptors.close();
+      assert.equal((await read(kernel, target.ifindex)).tun?.queues, 0);
+      for (const queues of [0, 257, 1.5, -1, '1'])
+        await assertRejects(kernel.openTap(target, { queues: queues as number }), {
+          code: 'ERR_TAP_INVALID_OPTION',
+        });
+      const single = await stamped();
+      await assertRejects(kernel.openTap(single, { queues: 2 }), { code: 'ERR_TAP_INVALID_OPTION' });
+    });
+
+    test('one that somebody holds is not opened, multi-queue or not', async () => {
+      const { kernel, hold } = host();
+      for (const multiQueue of [false, true]) {
+        const target = await stamped({ multiQueue });
+        await using holder = await hold(target.name, { multiQueue });
+        const held = { code: 'ERR_TAP_HELD', tap: target.name, holders: [holder.pid] } as const;
+        await assertRejects(kernel.openTap(target), held);
+        if (multiQueue) assert.equal((await read(kernel, target.ifindex)).tun?.queues, 1);
+      }
+    });
+
+    test('refuses another name, another alias, another kind, and what is gone', async () => {
+      const { kernel } = host();
+      const target = await stamped();
+      const { ifindex, name } = target;
+      await assertRejects(kernel.openTap({ ...target, name: 'lo' }), { code: 'ERR_TAP_NOT_OWNED' });
+      await assertRejects(kernel.openTap({ ...target, name: newName() }), { code: 'ERR_TAP_NOT_OWNED' });
+      await assertRejects(kernel.openTap({ ...target, alias: 'yours' }), {
+        code: 'ERR_TAP_NOT_OWNED',
+        tap: name,
+      });
+      const kind = { code: 'ERR_TAP_WRONG_KIND', errno: 'EINVAL', syscall: 'ioctl TUNSETIFF' } as const;
+      await assertRejects(kernel.openTap({ ...target, multiQueue: true }), kind);
+      const bridge = await kernel.createBridge(newName());
+      await assertRejects(kernel.openTap({ ifindex: bridge.ifindex, name: bridge.name }), kind);
+      assertLink(await read(kernel, ifindex), { name, carrier: false });
+      await kernel.removeTaps([{ ifindex }]);
+      await assertRejects(kernel.openTap(target), { code: 'ERR_TAP_NOT_FOUND' });
+      await assertRejects(kernel.openTap({ ...target, ifindex: 0 }), { code: ARGUMENT });
+      assert.equal(await kernel.getLink({ name }), undefined);
+    });
+  });
+
   describe('moveLink', () => {
     test('moves under the same name or another, with what the link is and without what it joined', async () => {
       const { kernel, elsewhere } = host();

@@ -22,6 +22,7 @@ const CALLS: Record<FakeOperationName, (fake: FakeKernel, ifindex: number) => Pr
   setLink: (fake, ifindex) => fake.setLink(ifindex, { mtu: 1400 }),
   createBridge: (fake) => fake.createBridge('br1'),
   deleteBridge: (fake) => fake.deleteBridge('br0'),
+  openTap: (fake, ifindex) => fake.openTap({ ifindex, name: 'a' }),
   addForwarding: async (fake, ifindex) => {
     await fake.addForwarding(asPort(fake, ifindex), MAC);
   },

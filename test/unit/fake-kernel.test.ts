@@ -382,5 +382,6 @@ test('it loads nothing but JavaScript of its own: no addon, so it works on every
     'kernel/arguments.js',
     'kernel/listener.js',
     'kernel/names.js',
+    'kernel/operation-input.js',
   ]);
 });

@@ -121,7 +121,9 @@ describe('addon', () => {
     const path = (text: string) => new TextEncoder().encode(text);
     const wrong = {
       'op 0': step(0, 0, 0, path('')),
-      'op 8': step(8, 0, 0, path('')),
+      'op 10': step(10, 0, 0, path('')),
+      'a keep of something': step(8, 0, 4, new Uint8Array(4)),
+      'an adoption of nothing': step(9, 0, 0, path('')),
       'op 0xffff': step(0xffff, 0, 0, path('')),
       'slot 1024': step(5, 1024, 0, path('')),
       'slot 0xffff': step(5, 0xffff, 0, path('')),

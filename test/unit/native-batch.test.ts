@@ -45,9 +45,11 @@ describe('batch', () => {
       { op: 'netlink', slot: 3, messages: Uint8Array.of(9, 8, 7) },
       { op: 'expect', slot: 4, header: 16, attributes: Uint8Array.of(4, 0, 3, 0) },
       { op: 'close', slot: 5 },
+      { op: 'keep', slot: 6 },
+      { op: 'adopt', slot: 7, fd: 21 },
     ];
     const expected = [
-      ...[1, 9],
+      ...[1, 11],
       ...[1, 13, '/dev/net/tun\0'],
       ...[1 | (1023 << 16), 3, 'é\0'],
       ...[2 | (1 << 16), 8, 0x400454cb, 1],
@@ -57,6 +59,8 @@ describe('batch', () => {
       ...[4 | (3 << 16), 3, Uint8Array.of(9, 8, 7)],
       ...[6 | (4 << 16), 8, 16, Uint8Array.of(4, 0, 3, 0)],
       ...[5 | (5 << 16), 0],
+      ...[8 | (6 << 16), 0],
+      ...[9 | (7 << 16), 4, 21],
     ];
     assert.deepEqual(encode(program), bytesOf(...expected));
   });

@@ -17,7 +17,13 @@ import type {
   WatchOptions,
 } from '../kernel.js';
 import { refusal } from '../arguments.js';
-import type { ExpectOptions, MoveOptions } from '../link-operations.js';
+import type {
+  ExpectOptions,
+  MoveOptions,
+  OpenOptions,
+  OpenTarget,
+  TapDescriptors,
+} from '../link-operations.js';
 import { Listener } from '../listener.js';
 import {
   validateBridgeOptions,
@@ -53,7 +59,13 @@ import {
   removeTap,
   setLink,
 } from './operations.js';
-import { addAddressTask, addForwardingTask, moveLinkTask, setProxyArpTask } from './link-operations.js';
+import {
+  addAddressTask,
+  addForwardingTask,
+  moveLinkTask,
+  openTapTask,
+  setProxyArpTask,
+} from './link-operations.js';
 import { FakeStranger } from './stranger.js';
 import { FakeWatch } from './watch.js';
 
@@ -272,6 +284,11 @@ export class FakeKernel implements TapKernel {
         explain: explainChange(`changing the link ${ifindex}`, undefined, change, this.namespace),
       },
     );
+  }
+
+  /** The descriptors are made up: they hold the TAP of this namespace, and are no files of this process. */
+  async openTap(target: OpenTarget, options: OpenOptions = {}): Promise<TapDescriptors> {
+    return this.#urgent('openTap', options, openTapTask(this.namespace, target, options));
   }
 
   async addForwarding(ifindex: number, mac: string, options: ExpectOptions = {}): Promise<void> {

@@ -124,6 +124,8 @@ function usualCall(operation: FakeOperationName, errno: string): string {
       return ['EXFULL', 'ETIMEDOUT', 'ENOBUFS', 'EMSGSIZE'].includes(errno) ? 'RTM_NEWLINK' : TUNSETIFF;
     case 'removeTaps':
       return errno === 'EBUSY' ? TUNSETIFF : 'RTM_DELLINK';
+    case 'openTap':
+      return errno === 'EMFILE' ? OPEN_TUN : TUNSETIFF;
     case 'recycleTaps':
       return errno === 'EBUSY' ? TUNSETIFF : 'RTM_NEWLINK';
     case 'setLink':

@@ -1,12 +1,63 @@
 /** What a launcher asks of one link by itself, on a namespace in memory. Of what the seam does not tell, a residue stays. */
 import { TapPoolError } from '../../errors.js';
-import type { ExpectOptions, MoveOptions } from '../link-operations.js';
-import { validateAddress, validateIfindex, validateLinkName, validateMac, validateNetns } from '../names.js';
+import type {
+  ExpectOptions,
+  MoveOptions,
+  OpenOptions,
+  OpenTarget,
+  TapDescriptors,
+} from '../link-operations.js';
+import { validateIfindex, validateLinkName, validateMac } from '../names.js';
+import { validateAddress, validateNetns, validateOpenTarget } from '../operation-input.js';
 import type { Task } from './dispatcher.js';
-import { explainChange, notOwned } from './explain.js';
+import { explainChange, explainReaping, heldError, notOwned } from './explain.js';
 import type { LinkState } from './link.js';
 import type { FakeNamespace } from './namespace.js';
-import { Refusal, toError } from './refusal.js';
+import { Refusal, toError, TUNSETIFF } from './refusal.js';
+
+/** Above every number that a process has. */
+let lastDescriptor = 2 ** 30;
+
+export function openTapTask(
+  namespace: FakeNamespace,
+  target: OpenTarget,
+  options: OpenOptions,
+): Task<TapDescriptors> {
+  const queues = validateOpenTarget(target, options);
+  const { ifindex, name, alias, multiQueue = false, vnetHeader = true } = target;
+  const what = `opening the TAP ${name}`;
+  return {
+    ifindex,
+    act: () => {
+      const link = namespace.find({ ifindex });
+      if (!link)
+        throw new TapPoolError('ERR_TAP_NOT_FOUND', `there is no link with index ${ifindex}`, { tap: name });
+      if (link.name !== name)
+        throw new TapPoolError('ERR_TAP_NOT_OWNED', `${what}: it has another name by now`, { tap: name });
+      if (alias !== undefined && link.alias !== alias) throw notOwned(link);
+      if (link.tun?.type !== 'tap' || link.tun.multiQueue !== multiQueue) {
+        const refusal = new Refusal('EINVAL', TUNSETIFF);
+        throw toError(refusal, `${what}: it is no TAP of this kind`, name, 'ERR_TAP_WRONG_KIND');
+      }
+      if (link.tun.attached.size > 0) throw heldError(link);
+      link.tun.vnetHeader = vnetHeader;
+      const attachments = Array.from({ length: queues }, () => ({ pid: process.pid, carrier: true }));
+      for (const attachment of attachments) namespace.attach(link, attachment);
+      let fds: readonly number[] = attachments.map(() => ++lastDescriptor);
+      return {
+        get fds() {
+          return fds;
+        },
+        close: () => {
+          fds = [];
+          for (const attachment of attachments) namespace.detach(link, attachment);
+          return Promise.resolve();
+        },
+      };
+    },
+    explain: explainReaping('opening', namespace.find({ ifindex })),
+  };
+}
 
 export function addForwardingTask(
   namespace: FakeNamespace,

@@ -65,6 +65,8 @@ function syscallOf(step: Step): string {
       return messageName(step.messages);
     case 'expect':
     case 'holders':
+    case 'keep':
+    case 'adopt':
     case 'close':
       return step.op;
   }

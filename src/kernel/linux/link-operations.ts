@@ -6,7 +6,8 @@ import { TapPoolError, type TapErrorCode } from '../../errors.js';
 import { addAddress, addForwarding, getLink, newLink, type LinkAttributes } from '../../rtnetlink/index.js';
 import type { Link, LinkRef, OperationOptions } from '../kernel.js';
 import type { ExpectOptions, LinkOperations, MoveOptions } from '../link-operations.js';
-import { validateAddress, validateIfindex, validateLinkName, validateMac, validateNetns } from '../names.js';
+import { validateIfindex, validateLinkName, validateMac } from '../names.js';
+import { validateAddress, validateNetns } from '../operation-input.js';
 import type { Program, Step } from '../program.js';
 import { runnerError } from './failure.js';
 import { expectIdentity } from './identity.js';
@@ -23,7 +24,7 @@ export interface LinkOperationsParts {
   readonly getLink: (ref: LinkRef) => Promise<Link | undefined>;
 }
 
-export class LinuxLinkOperations implements LinkOperations {
+export class LinuxLinkOperations implements Omit<LinkOperations, 'openTap'> {
   readonly #parts: LinkOperationsParts;
 
   constructor(parts: LinkOperationsParts) {

@@ -28,7 +28,13 @@ import type {
   TapSpec,
   WatchOptions,
 } from '../kernel.js';
-import type { ExpectOptions, MoveOptions } from '../link-operations.js';
+import type {
+  ExpectOptions,
+  MoveOptions,
+  OpenOptions,
+  OpenTarget,
+  TapDescriptors,
+} from '../link-operations.js';
 import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
 import type { Lane, Program, ProgramResult, ProgramRunner, Step } from '../program.js';
 import {
@@ -52,6 +58,7 @@ import {
 import { HolderFinder } from './holders.js';
 import { expectIdentity } from './identity.js';
 import { applied } from './outcome.js';
+import { Opener } from './open-tap.js';
 import { LinkReader, linksOf } from './read.js';
 import { LinuxLinkOperations } from './link-operations.js';
 import { Recycler } from './recycle.js';
@@ -73,6 +80,7 @@ export class LinuxKernel implements TapKernel {
   readonly #recycler: Recycler;
   readonly #watcher: Watcher;
   readonly #operations: LinuxLinkOperations;
+  readonly #opener: Opener;
   readonly #nextIfindex = ifindexSource();
   readonly #nextMac = macSource();
   /** Whether this kernel knows IFF_NO_CARRIER; until `check` has asked, what every kernel does is done. */
@@ -94,6 +102,7 @@ export class LinuxKernel implements TapKernel {
       this.#nextIfindex,
       () => this.#canHideCarrier,
     );
+    this.#opener = new Opener(run, this.#holders);
     this.#operations = new LinuxLinkOperations({
       change: this.#change.bind(this),
       getLink: this.getLink.bind(this),
@@ -246,6 +255,10 @@ export class LinuxKernel implements TapKernel {
       async () => applied(await this.getLink({ ifindex }), change),
       change.master,
     );
+  }
+
+  openTap(target: OpenTarget, options: OpenOptions = {}): Promise<TapDescriptors> {
+    return this.#opener.open(target, options);
   }
 
   addForwarding(ifindex: number, mac: string, options?: ExpectOptions): Promise<void> {

@@ -10,6 +10,8 @@ const OP = {
   close: 5,
   expect: 6,
   holders: 7,
+  keep: 8,
+  adopt: 9,
 } as const;
 
 /** Phases by number; 0 stands for a program that was run. */
@@ -98,7 +100,12 @@ export class BatchWriter {
         this.#words[this.#end++] = step.header;
         this.#put(step.attributes);
         break;
+      case 'adopt':
+        this.#header(step, 4);
+        this.#words[this.#end++] = step.fd;
+        break;
       case 'holders':
+      case 'keep':
       case 'close':
         this.#header(step, 0);
     }

@@ -1,0 +1,107 @@
+/** Descriptors that outlive their program, and are handed back. */
+import assert from 'node:assert/strict';
+import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { after, afterEach, before, describe, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
+import { once } from 'node:events';
+import { NativeRunner } from '#dist/kernel/native/runner';
+import type { OpenStep, ProgramResult, Step } from '#dist/kernel/program';
+import { assertNothingLeft, assertPrivateNamespace, freshName } from '../support/namespace.js';
+import { descriptors, errnos, linkExists, openTun, runOne, setIff } from '../support/native-programs.js';
+
+const { EBADF, EINVAL, ENOENT } = constants.errno;
+const O_CLOEXEC = 0o2000000;
+
+const open = (slot: number, path = '/dev/null'): OpenStep => ({ op: 'open', slot, path });
+const keep = (slot: number): Step => ({ op: 'keep', slot });
+const adopt = (fd: number, slot = 0): Step => ({ op: 'adopt', slot, fd });
+
+/** What the step told. */
+function keptBy(result: ProgramResult, step: number): number {
+  const report = result.find((one) => one.step === step);
+  assert(report?.output.length === 4, 'no descriptor was kept');
+  return new Uint32Array(report.output.slice().buffer)[0]!;
+}
+
+const isOpen = (fd: number) => existsSync(`/proc/self/fd/${fd}`);
+
+describe('kept descriptors', () => {
+  const runner = new NativeRunner();
+  before(async () => {
+    await assertPrivateNamespace();
+    await runner.run('build', [[]]);
+  });
+  afterEach(assertNothingLeft);
+  after(() => runner.close());
+
+  test('one outlives its program, close-on-exec, and its TAP with it; handed back, it is closed', async () => {
+    const before = descriptors();
+    const name = freshName();
+    const result = await runOne(runner, [openTun(), setIff(name), keep(0), keep(0)]);
+    const fd = keptBy(result, 2);
+    assert.equal(keptBy(result, 3), fd);
+    const flags = /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+    assert.notEqual(Number.parseInt(flags ?? '', 8) & O_CLOEXEC, 0);
+    assert.equal(await linkExists(runner, name), true);
+    assert.deepEqual(errnos(await runOne(runner, [adopt(fd)])), []);
+    assert.equal(await linkExists(runner, name), false);
+    assert.deepEqual(descriptors(), before);
+  });
+
+  test('a program in which any step fails keeps none, and so does one that closes what it keeps', async () => {
+    const before = descriptors();
+    await runOne(runner, [open(0), keep(0), open(1), keep(1), open(2, '/nowhere')]);
+    assert.deepEqual(descriptors(), before);
+    await runOne(runner, [open(0), keep(0), open(0, '/nowhere'), keep(0)]);
+    assert.deepEqual(descriptors(), before);
+    await runOne(runner, [open(0), keep(0), { op: 'close', slot: 0 }]);
+    assert.deepEqual(descriptors(), before);
+    assert.deepEqual(errnos(await runOne(runner, [keep(0)])), [[0, EBADF]]);
+  });
+
+  test('a number that no program kept is not closed, nor one twice', async () => {
+    const before = descriptors();
+    assert.deepEqual(errnos(await runOne(runner, [adopt(2)])), [[0, EBADF]]);
+    assert.deepEqual(errnos(await runOne(runner, [adopt(0xffffffff)])), [[0, EBADF]]);
+    const fd = keptBy(await runOne(runner, [open(0), keep(0)]), 1);
+    assert.deepEqual(errnos(await runOne(runner, [open(0), adopt(fd)])), [[1, EINVAL]]);
+    assert.deepEqual(errnos(await runOne(runner, [adopt(fd), adopt(fd, 1)])), [[1, EBADF]]);
+    assert.deepEqual(descriptors(), before);
+  });
+
+  test('what was kept can be kept again, and goes where that fails', async () => {
+    const before = descriptors();
+    const fds = [];
+    for (let i = 0; i < 40; i++) fds.push(keptBy(await runOne(runner, [open(0), keep(0)]), 1));
+    assert.equal(descriptors().length, before.length + 40);
+    const [first = 0, ...rest] = fds;
+    assert.equal(keptBy(await runOne(runner, [adopt(first), keep(0)]), 1), first);
+    assert.deepEqual(errnos(await runOne(runner, [adopt(first), keep(0), open(1, '/nowhere')])).at(-1), [
+      2,
+      ENOENT,
+    ]);
+    await runOne(
+      runner,
+      rest.map((fd, slot) => adopt(fd, slot)),
+    );
+    assert.deepEqual(descriptors(), before);
+  });
+
+  test('a runner that is closed leaves them open, for whoever has them', async () => {
+    const own = new NativeRunner();
+    const fd = keptBy(await runOne(own, [open(0), keep(0)]), 1);
+    await own.close();
+    assert(isOpen(fd));
+    closeSync(fd);
+  });
+
+  test('a worker thread that ends leaves none', async () => {
+    const before = descriptors();
+    const worker = new Worker(new URL('../support/native-keeper.js', import.meta.url));
+    await once(worker, 'message');
+    assert(descriptors().length >= before.length + 2);
+    await worker.terminate();
+    assert.deepEqual(descriptors(), before);
+  });
+});
