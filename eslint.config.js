@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'build/', 'coverage/'] },
+  { ignores: ['dist/', 'build/', 'prebuilds/', 'coverage/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

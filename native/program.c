@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+/* _IOC_SIZE, which <sys/ioctl.h> of musl lacks. */
+#include <linux/ioctl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>

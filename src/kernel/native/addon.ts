@@ -1,6 +1,7 @@
 /** Loading native/, and the contract of what it exports. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { TapPoolError } from '../../errors.js';
 
@@ -47,7 +48,8 @@ export interface Addon {
   ) => NativeMonitor;
 }
 
-const FILE = fileURLToPath(new URL('../../../build/Release/tap_pool.node', import.meta.url));
+/** Of the package. */
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 let addon: Addon | undefined;
 
@@ -58,26 +60,54 @@ export function loadAddon(): Addon {
 }
 
 function load(): Addon {
-  if (process.platform !== 'linux') {
-    throw new TapPoolError(
-      'ERR_TAP_ADDON',
-      `TAP interfaces of this kind exist on Linux only, not on ${process.platform}`,
+  const { platform, arch } = process;
+  if (platform !== 'linux') {
+    throw refused(
+      `TAP interfaces of this kind exist on Linux only, not on ${platform}; FakeKernel works here`,
     );
   }
-  if (!existsSync(FILE)) {
-    const message = `the native addon is not built: ${FILE} does not exist; \`npm run build\` builds it`;
-    throw new TapPoolError('ERR_TAP_ADDON', message);
+  // What was built here first: it is newer than what came with the package.
+  const built = join(ROOT, 'build/Release/tap_pool.node');
+  if (existsSync(built)) return open(built, 'build it again for this machine: `npm run build`');
+  const libc = libcOf();
+  const prebuilt = join(ROOT, `prebuilds/linux-${arch}-${libc}/tap_pool.node`);
+  if (!existsSync(prebuilt)) {
+    throw refused(
+      `the package has no native addon for linux-${arch}-${libc}: ${prebuilt} does not exist; ` +
+        '`npm run build` in a clone of the repository builds one',
+    );
   }
+  const floor = libc === 'glibc' ? '; it needs glibc 2.28 or newer' : '';
+  return open(prebuilt, `install the package again on this machine${floor}`);
+}
+
+function open(file: string, otherwise: string): Addon {
   try {
-    return createRequire(import.meta.url)(FILE) as Addon;
+    return createRequire(import.meta.url)(file) as Addon;
   } catch (cause) {
     const { message, code } = cause as NodeJS.ErrnoException;
-    const cure =
-      code === 'ERR_DLOPEN_DISABLED'
-        ? 'run Node without --no-addons, and with --allow-addons where --permission is used'
-        : 'build it again for this machine: `npm run build`';
-    throw new TapPoolError('ERR_TAP_ADDON', `the native addon cannot be loaded: ${message}; ${cure}`, {
-      cause,
-    });
+    const cure = code === undefined ? otherwise : (CURES[code] ?? otherwise);
+    throw refused(`the native addon cannot be loaded: ${message}; ${cure}`, cause);
   }
+}
+
+const CURES: Readonly<Record<string, string>> = {
+  ERR_DLOPEN_DISABLED: 'run Node without --no-addons, and with --allow-addons where --permission is used',
+  ERR_ACCESS_DENIED: 'let Node read the package and load it: --allow-fs-read, --allow-addons',
+};
+
+/** An addon of the wrong libc may load and fail later: what this process runs on decides. */
+function libcOf(): 'glibc' | 'musl' {
+  try {
+    // The dynamic loader of musl is its libc as well, and is mapped into every process.
+    return /\/(?:ld-musl-|libc\.musl-)/.test(readFileSync('/proc/self/maps', 'latin1')) ? 'musl' : 'glibc';
+  } catch {
+    // Without /proc, or without the permission to read it. The report takes milliseconds.
+    const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+    return header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
+  }
+}
+
+function refused(message: string, cause?: unknown): TapPoolError {
+  return new TapPoolError('ERR_TAP_ADDON', message, { cause });
 }
