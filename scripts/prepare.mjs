@@ -12,11 +12,16 @@ export function run(command, args, options = {}) {
   return signal ? 1 : (status ?? 1);
 }
 
+/** Where Node's headers are, if they were installed with Node itself: that spares node-gyp the download. */
+export function headers() {
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  return existsSync(`${prefix}/include/node/common.gypi`) ? prefix : undefined;
+}
+
 /** Runs node-gyp with these arguments. Returns its exit status. */
 export function nodeGyp(args, options) {
-  // Headers that were installed with Node itself spare node-gyp the download.
-  const prefix = dirname(dirname(realpathSync(process.execPath)));
-  const nodedir = existsSync(`${prefix}/include/node/common.gypi`) ? [`--nodedir=${prefix}`] : [];
+  const prefix = headers();
+  const nodedir = prefix ? [`--nodedir=${prefix}`] : [];
   const script = `${root}/node_modules/node-gyp/bin/node-gyp.js`;
   return run(process.execPath, [script, ...args, '--loglevel=warn', ...nodedir], options);
 }

@@ -1,10 +1,10 @@
 import { EventEmitter } from 'node:events';
 import { debuglog } from 'node:util';
 import { abortError, TapPoolError } from '../errors.js';
+import { defaultKernel } from '../kernel/default.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import { checkKeys, refusal } from '../kernel/arguments.js';
 import { validateLinkName } from '../kernel/names.js';
-import { NativeKernel } from '../kernel/native/native-kernel.js';
 import { abortable, signalOf } from './abort.js';
 import { Acquirer, type Wish } from './acquirer.js';
 import { Adopter } from './adopter.js';
@@ -110,8 +110,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     super();
     const settings = parseOptions(options);
     this.#settings = settings;
-    this.#kernel =
-      settings.kernel ?? new NativeKernel(settings.netns === undefined ? {} : { netns: settings.netns });
+    this.#kernel = settings.kernel ?? defaultKernel(settings.netns);
     this.#logger = settings.logger ?? debugLogger;
     const stamps = stamper(newInstance(), settings.prefix);
     const { instance, stamp } = stamps;

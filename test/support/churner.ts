@@ -1,8 +1,13 @@
-/** A launcher to be killed: fills a pool and churns leases until it dies. Arguments: bridge, prefix. */
+/** A launcher to be killed: fills a pool and churns leases until it dies. Arguments: bridge, prefix, kernel. */
 import { TapPool, type TapLease } from 'tap-pool';
+import { FfiKernel } from 'tap-pool/ffi';
+import { NativeKernel } from 'tap-pool/kernel';
 
-const [bridge = '', prefix = ''] = process.argv.slice(2);
-const pool = new TapPool({ size: 40, bridge, prefix });
+const [bridge = '', prefix = '', kernel] = process.argv.slice(2);
+const pool = new TapPool({
+  ...{ size: 40, bridge, prefix },
+  kernel: kernel === 'ffi' ? new FfiKernel() : new NativeKernel(),
+});
 await pool.initialize();
 process.stdout.write('ready\n');
 
