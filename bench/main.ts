@@ -54,6 +54,7 @@ async function main(options: BenchOptions): Promise<void> {
   const context: Context = {
     quick,
     rounds: quick ? 3 : 7,
+    longRounds: quick ? 2 : 5,
     peers: peers.filter(({ missing: why }) => why === undefined),
     points: [],
   };
