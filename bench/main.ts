@@ -54,11 +54,13 @@ async function main(options: BenchOptions): Promise<void> {
   const context: Context = {
     quick,
     rounds: quick ? 3 : 7,
+    longRounds: quick ? 2 : 5,
     peers: peers.filter(({ missing: why }) => why === undefined),
     points: [],
   };
   const about = `Node ${process.version}, Linux ${release()}, ${availableParallelism()} CPUs${quick ? ', --quick' : ''}. Medians; ratios are of tap-pool to the other, round by round.`;
   console.log(about);
+  mkdirSync(out, { recursive: true });
   const measures: Measure[] = [];
   for (const row of chosen) {
     const began = performance.now();
@@ -66,13 +68,13 @@ async function main(options: BenchOptions): Promise<void> {
     measures.push(...found);
     console.log(`\n${row.name} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
     console.log(terminalTable(found));
+    // After every row: what was measured outlives an interrupted run.
+    writeFileSync(`${out}/performance.md`, markdown(measures, missing, about));
+    if (context.points.length > 0)
+      writeFileSync(`${out}/performance.svg`, plot(context.points, 'Creating bridged TAPs'));
   }
-  mkdirSync(out, { recursive: true });
-  writeFileSync(`${out}/performance.md`, markdown(measures, missing, about));
   console.log(`\n${out}/performance.md`);
-  if (context.points.length === 0) return;
-  writeFileSync(`${out}/performance.svg`, plot(context.points, 'Creating bridged TAPs'));
-  console.log(`${out}/performance.svg`);
+  if (context.points.length > 0) console.log(`${out}/performance.svg`);
 }
 
 const options = parseOptions(process.argv.slice(2));

@@ -22,6 +22,8 @@ export interface Context {
   readonly quick: boolean;
   /** How often what takes part in every round is measured. */
   readonly rounds: number;
+  /** The same for rows of which a round takes seconds. */
+  readonly longRounds: number;
   /** Those that can run here. */
   readonly peers: readonly Peer[];
   /** For the plot. */

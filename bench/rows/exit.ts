@@ -16,7 +16,7 @@ const leaving = (size: number) => (): Promise<number> =>
     return (await duration(() => ended)) / 1000;
   });
 
-function run({ rounds }: Context): Promise<Measure[]> {
+function run({ longRounds: rounds }: Context): Promise<Measure[]> {
   return compare({ work: `exit with ${COUNT} idle, without close`, unit: 'ms', rounds }, [
     { name: 'tap-pool', sample: leaving(COUNT) },
     { name: 'exit with 1 idle', sample: leaving(1), target: { within: 20 } },

@@ -40,7 +40,7 @@ const measure = (): Promise<Sample> =>
     return { quiet, busy };
   });
 
-async function run({ rounds }: Context): Promise<Measure[]> {
+async function run({ longRounds: rounds }: Context): Promise<Measure[]> {
   const samples: Sample[] = [];
   for (let round = 0; round < rounds; round++) samples.push(await measure());
   const of = (which: keyof Sample, share: number) =>

@@ -38,9 +38,9 @@ const group = (sizes: readonly number[]): Promise<Felt> =>
     return feel(scene, () => floor.delete(scene, COUNT, 'f-', sizes));
   });
 
-async function run({ quick, rounds }: Context): Promise<Measure[]> {
+async function run({ quick, longRounds }: Context): Promise<Measure[]> {
   const measures: Measure[] = [];
-  const times = quick ? 1 : rounds;
+  const times = quick ? 1 : longRounds;
   for (const how of ['release', 'close'] as const) {
     const felt: Felt[] = [];
     const batched: Felt[] = [];
@@ -51,17 +51,16 @@ async function run({ quick, rounds }: Context): Promise<Measure[]> {
       batched.push(await group(our.sizes));
       atOnce.push(await group([COUNT]));
     }
+    // Not p99: whoever is kept waiting asks less often, so that the long waits are few among the samples.
     for (const where of ['same', 'elsewhere'] as const) {
-      for (const share of ['p99', 'max'] as const) {
-        const of = (list: readonly Felt[]) => list.map((one) => one[where][share] / 1000);
-        const place = where === 'same' ? 'in the same namespace' : 'in another namespace';
-        const work = `a stranger's RTM_NEWLINK ${place}, ${share}, ${how} of ${COUNT}`;
-        const row = { work, unit: 'ms', ours: of(felt) } as const;
-        measures.push(
-          { ...row, other: 'C group delete of the same batches', theirs: of(batched) },
-          { ...row, other: `C group delete of all ${COUNT} at once`, theirs: of(atOnce) },
-        );
-      }
+      const of = (list: readonly Felt[]) => list.map((one) => one[where].max / 1000);
+      const place = where === 'same' ? 'in the same namespace' : 'in another namespace';
+      const work = `longest wait of a stranger's RTM_NEWLINK ${place}, ${how} of ${COUNT}`;
+      const row = { work, unit: 'ms', ours: of(felt) } as const;
+      measures.push(
+        { ...row, other: 'C group delete of the same batches', theirs: of(batched) },
+        { ...row, other: `C group delete of all ${COUNT} at once`, theirs: of(atOnce) },
+      );
     }
   }
   return measures;

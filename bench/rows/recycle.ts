@@ -1,7 +1,7 @@
 /** A release that resets the TAP, beside deleting it and making another. */
 import { abandon, duration, openPool, releaseAll, takeAll } from '../pool.js';
 import { floor, perTap } from '../peers.js';
-import { compare, type Context, type Measure, type Row } from '../row.js';
+import { alternate, type Contender, type Context, type Measure, type Row } from '../row.js';
 import { inScene, type Scene } from '../scene.js';
 import { median } from '../stats.js';
 
@@ -31,7 +31,7 @@ const alone = (count: number) => (): Promise<number> =>
     return median(samples);
   });
 
-function beside(count: number) {
+function beside(count: number): Contender[] {
   const withTaps = (work: (scene: Scene, create: number) => Promise<number>) => () =>
     inScene(1, async (scene) => work(scene, await perTap(floor.create(scene, count, 'f-'))));
   return [
@@ -59,16 +59,18 @@ function beside(count: number) {
 async function run({ quick, rounds }: Context): Promise<Measure[]> {
   const measures: Measure[] = [];
   for (const count of quick ? [200] : [200, 1000]) {
-    measures.push(
-      ...(await compare({ work: `release of ${count} at once, recycled`, unit: 'us/TAP', rounds }, [
-        { name: 'tap-pool', sample: burst(count) },
-        ...beside(count),
-      ])),
-      ...(await compare({ work: `release of one, recycled, ${count} in the pool`, unit: 'us/TAP', rounds }, [
-        { name: 'tap-pool', sample: alone(count) },
-        ...beside(count),
-      ])),
-    );
+    const others = beside(count);
+    const ours = [
+      { name: `release of ${count} at once, recycled`, sample: burst(count) },
+      { name: `release of one, recycled, ${count} in the pool`, sample: alone(count) },
+    ];
+    const results = await alternate([...ours, ...others], rounds);
+    for (const [i, { name: work }] of ours.entries()) {
+      for (const [n, { name: other, target }] of others.entries()) {
+        const [our = [], theirs = []] = [results[i], results[ours.length + n]];
+        measures.push({ work, unit: 'us/TAP', ours: our, other, theirs, ...(target && { target }) });
+      }
+    }
   }
   return measures;
 }

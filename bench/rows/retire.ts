@@ -54,7 +54,7 @@ function close(batches: Batches): Promise<number> {
   });
 }
 
-async function run({ rounds, peers, quick }: Context): Promise<Measure[]> {
+async function run({ longRounds: rounds, peers, quick }: Context): Promise<Measure[]> {
   const groups = (bridges: number, sizes: readonly number[]) => () =>
     inScene(bridges, async (scene) => {
       await floor.create(scene, COUNT, 'f-');
