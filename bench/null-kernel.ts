@@ -20,6 +20,7 @@ export function nullKernel(): TapKernel {
     addAddress: () => done,
     setProxyArp: () => done,
     moveLink: () => done,
+    openTap: () => Promise.reject(new Error('the null kernel has no descriptors')),
     findHolders: () => Promise.resolve(new Map()),
     watchLinks: () => Promise.resolve({ close: () => done }),
     close: () => done,

@@ -1,8 +1,6 @@
 /** Acts on a census: re-stamps what is in use, recycles and re-stamps what is free. */
 import { TapPoolError } from '../errors.js';
-import { refusal } from '../kernel/arguments.js';
 import type { Link, TapKernel } from '../kernel/kernel.js';
-import { validateLinkName } from '../kernel/names.js';
 import { takeCensus, type InitializeResult, type StampedTap } from './adoption.js';
 import type { Bridges } from './bridges.js';
 import type { Graveyard } from './graveyard.js';
@@ -67,11 +65,9 @@ export class Adopter {
       leftover: usedTaps === undefined ? names(census.free) : [],
       living: names(census.living),
       unreadable: census.unreadable.map(({ name }) => name),
-      missing: [] as string[],
-      foreign: [...census.foreign],
+      missing: census.missing,
+      foreign: census.foreign,
     };
-    for (const name of census.missing)
-      ((await this.#exists(name)) ? result.foreign : result.missing).push(name);
     for (const tap of census.inUse) {
       const mine = await this.#restamp(tap);
       if (!mine) continue;
@@ -81,12 +77,6 @@ export class Adopter {
     if (usedTaps !== undefined) await this.#adoptFree(census.free, result);
     result.inUse.push(...this.#inUse.splice(0));
     return result;
-  }
-
-  /** Whether a link of any kind has the name, which may be none that a link can have. */
-  async #exists(name: string): Promise<boolean> {
-    if (refusal(() => validateLinkName(name))) return false;
-    return (await this.#kernel.getLink({ name })) !== undefined;
   }
 
   async #restamp({ link, stamp }: StampedTap): Promise<PooledTap | undefined> {

@@ -5,6 +5,14 @@ import { openNativeHost } from './conformance-native.js';
 
 export function openFfiHost(): Host {
   const kernel = new FfiKernel();
-  const { hold, addAltName, owner } = openNativeHost();
-  return { kernel, another: () => new FfiKernel(), hold, addAltName, owner, close: () => kernel.close() };
+  const { hold, addAltName, owner, elsewhere } = openNativeHost();
+  return {
+    kernel,
+    another: () => new FfiKernel(),
+    hold,
+    addAltName,
+    owner,
+    elsewhere,
+    close: () => kernel.close(),
+  };
 }

@@ -3,6 +3,7 @@ import { close as closeFile, constants as flags, open as openFile } from 'node:f
 import { constants } from 'node:os';
 import { concatMessages, decodeMessages } from '../../rtnetlink/index.js';
 import type {
+  AdoptStep,
   IoctlBufferStep,
   NetlinkStep,
   Program,
@@ -17,7 +18,7 @@ import { Libc } from './libc.js';
 import { NetlinkSocket } from './netlink.js';
 import { loadPackages, type Packages } from './packages.js';
 
-const { EINVAL, EINTR, EIO, ESTALE } = constants.errno;
+const { EBADF, EINVAL, EINTR, EIO, ESTALE } = constants.errno;
 const INTERRUPT_TRIES = 64;
 const MESSAGES_MAX = 64;
 const DATAGRAM_MAX = 128 * 1024;
@@ -38,6 +39,8 @@ interface Outcome {
 
 interface Run {
   readonly slots: Map<number, number>;
+  /** The slots whose descriptors outlive the program, if no step fails. */
+  readonly keeps: Set<number>;
   /** The first reply of the last netlink step. */
   reply: Uint8Array | undefined;
 }
@@ -47,6 +50,8 @@ export class Machine {
   #packages: Packages | undefined;
   #libc: Libc | undefined;
   #socket: NetlinkSocket | undefined;
+  /** Descriptors that programs have kept, and none has taken back. */
+  readonly #kept = new Set<number>();
 
   constructor(replyTimeoutMillis: number) {
     this.#replyTimeoutMillis = replyTimeoutMillis;
@@ -56,18 +61,21 @@ export class Machine {
   async run(program: Program): Promise<ProgramResult | RunnerFailure> {
     this.#packages ??= await loadPackages();
     this.#libc ??= new Libc(this.#packages);
-    const run: Run = { slots: new Map(), reply: undefined };
+    const run: Run = { slots: new Map(), keeps: new Set(), reply: undefined };
     const reports: StepReport[] = [];
+    let failed = false;
     try {
       for (const [index, step] of program.entries()) {
         if (run.slots.get(step.slot) === FAILED) continue;
         const { errno, output } = await this.#step(this.#libc, run, step);
         if (errno !== 0 || output.length > 0) reports.push({ step: index, errno, output });
         if (errno === 0) continue;
+        failed = true;
         if (step.slot === 0) break;
         await closeSlot(run, step.slot);
         run.slots.set(step.slot, FAILED);
       }
+      if (!failed) this.#keep(run);
     } finally {
       for (const slot of run.slots.keys()) await closeSlot(run, slot);
     }
@@ -79,6 +87,22 @@ export class Machine {
     const socket = this.#socket;
     this.#socket = undefined;
     await socket?.close();
+  }
+
+  #keep({ slots, keeps }: Run): void {
+    for (const slot of keeps) {
+      const fd = slots.get(slot);
+      if (fd === undefined) continue;
+      this.#kept.add(fd);
+      slots.delete(slot);
+    }
+  }
+
+  #adopt({ slots }: Run, { slot, fd }: AdoptStep): number {
+    if (slots.has(slot)) return EINVAL;
+    if (!this.#kept.delete(fd)) return EBADF;
+    slots.set(slot, fd);
+    return 0;
   }
 
   async #step(libc: Libc, run: Run, step: Step): Promise<Outcome> {
@@ -98,6 +122,14 @@ export class Machine {
           (output) => ({ errno: 0, output }),
           (error: unknown) => plain(errnoOfNode(error)),
         );
+      case 'keep': {
+        const fd = run.slots.get(step.slot);
+        if (fd === undefined) return plain(EBADF);
+        run.keeps.add(step.slot);
+        return { errno: 0, output: new Uint8Array(Uint32Array.of(fd).buffer) };
+      }
+      case 'adopt':
+        return plain(this.#adopt(run, step));
       case 'close':
         await closeSlot(run, step.slot);
         return plain(0);
@@ -157,6 +189,7 @@ async function openInto(run: Run, slot: number, path: string): Promise<number> {
 
 /** Never repeated, whatever it returns: Linux frees the descriptor in every case. */
 async function closeSlot(run: Run, slot: number): Promise<void> {
+  run.keeps.delete(slot);
   const fd = run.slots.get(slot) ?? FAILED;
   run.slots.delete(slot);
   if (fd !== FAILED) await new Promise((resolve) => closeFile(fd, resolve));
