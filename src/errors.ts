@@ -53,7 +53,7 @@ export interface TapErrorCodes {
   ERR_TAP_KERNEL: never;
   /** Bytes from the kernel do not parse, or a message cannot be encoded. */
   ERR_TAP_PROTOCOL: never;
-  /** The native addon cannot be loaded on this machine. */
+  /** The native addon, or a package of the FFI kernel, cannot be loaded on this machine. */
   ERR_TAP_ADDON: never;
   /** Every name of the prefix that was tried is taken. */
   ERR_TAP_NAMES_EXHAUSTED: never;

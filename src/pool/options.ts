@@ -127,7 +127,7 @@ export interface TapPoolOptions extends BridgePortFlags {
   /**
    * The kernel to work with; the caller closes it.
    *
-   * @default a `NativeKernel` of the pool's own
+   * @default a `NativeKernel` of the pool's own; without its addon an `FfiKernel` where that can be, with a warning
    */
   readonly kernel?: TapKernel;
 

@@ -92,7 +92,7 @@ describe('the FFI kernel where its packages', () => {
       import { Worker } from 'node:worker_threads';
       import { FfiKernel } from 'tap-pool/ffi';
       const inWorker = \`import('tap-pool/ffi').then(({ FfiKernel }) => new FfiKernel().check())
-        .catch(({ name, code, message }) => require('node:worker_threads').parentPort.postMessage({ name, code, message }))\`;
+        .catch(({ name, code, message }) => import('node:worker_threads').then(({ parentPort }) => parentPort.postMessage({ name, code, message })))\`;
       const heard = () => new Promise((resolve, reject) =>
         new Worker(inWorker, { eval: true }).once('message', resolve).once('error', reject));
       const first = await heard();
@@ -133,7 +133,7 @@ describe('a pool without a kernel', () => {
     const source = `
       import { Worker } from 'node:worker_threads';
       const inWorker = \`import('tap-pool').then(({ TapPool }) => new TapPool({ size: 1 }).acquire())
-        .catch(({ name, code, message }) => require('node:worker_threads').parentPort.postMessage({ name, code, message }))\`;
+        .catch(({ name, code, message }) => import('node:worker_threads').then(({ parentPort }) => parentPort.postMessage({ name, code, message })))\`;
       new Worker(inWorker, { eval: true }).once('message', (told) => console.log(JSON.stringify(told)));`;
     const { told } = await outcome({ packages: REAL }, source);
     assertAddonError(told, 'npm run build', 'make the pool there');

@@ -29,7 +29,8 @@ describe('pool over the FFI kernel', () => {
       assert.equal(link.tun?.persist, true);
     }
     const lease = await pool.acquire();
-    assert.deepEqual([lease.source, lease.name], ['pool', `${scene().prefix}4`]);
+    assert.equal(lease.source, 'pool');
+    assert(filled.some(({ ifindex }) => ifindex === lease.ifindex));
     assert.equal((await pool.release(lease)).status, 'recycled');
     assert.equal(pool.stats().idle, 4);
     const kept = await pool.acquire();
