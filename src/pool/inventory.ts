@@ -2,10 +2,12 @@
  * What the pool knows: the idle entries, the leased TAPs, the places that are spoken for, and the monotonic index.
  *
  * The mutex guards all of it. A critical section is synchronous, for the kernel is never called under the mutex; so
- * code that takes an entry without waiting (`take`) sees the inventory whole at any time.
+ * code that takes an entry without waiting (`take`) sees the inventory whole at any time, and what every release needs
+ * runs at once where nobody has the mutex: to wait for a mutex that is free takes longer than all the rest.
  */
 import { Mutex } from 'async-mutex';
 import { TapPoolError } from '../errors.js';
+import type { RecycleTarget } from '../kernel/kernel.js';
 import { TapLease, type LeaseHolder } from './lease.js';
 import { indexAfter, nameCapacity } from './names.js';
 
@@ -22,6 +24,8 @@ export interface PooledTap {
   readonly bridge: string | undefined;
   /** The lease that it is under; undefined while it is in nobody's hands. */
   lease: TapLease | undefined;
+  /** How it was recycled last. */
+  target?: RecycleTarget;
   /** When it became idle last (performance.now()). */
   idleSince: number;
 }
@@ -67,6 +71,10 @@ export class Inventory {
   /** Nobody is in a critical section or waits for one. */
   get free(): boolean {
     return !this.#mutex.isLocked();
+  }
+
+  #soon<T>(section: () => T): T | Promise<T> {
+    return this.free ? section() : this.#mutex.runExclusive(section);
   }
 
   /** Takes the newest idle TAP, if there is one. */
@@ -134,8 +142,8 @@ export class Inventory {
   }
 
   /** Reserves up to `limit` places for TAPs that exist already; how many, depends on the room. */
-  reservePlaces(limit: number): Promise<number> {
-    return this.#mutex.runExclusive(() => {
+  reservePlaces(limit: number): number | Promise<number> {
+    return this.#soon(() => {
       const places = Math.min(limit, this.#room());
       this.#reserved += places;
       return places;
@@ -147,8 +155,8 @@ export class Inventory {
   }
 
   /** Gives `places` back and puts the TAPs that took them among the entries, or into the hands of who waits for one. */
-  settle(places: number, taps: readonly PooledTap[]): Promise<void> {
-    return this.#mutex.runExclusive(() => {
+  settle(places: number, taps: readonly PooledTap[]): void | Promise<void> {
+    return this.#soon(() => {
       this.#reserved -= places;
       const idleSince = performance.now();
       for (const tap of taps) {

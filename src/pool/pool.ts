@@ -67,6 +67,7 @@ export interface CloseOptions {
 
 const debug = debuglog('tap-pool');
 const NONE: AcquireOptions = Object.freeze({});
+const RELEASE_PLAINLY: ReleaseOptions = Object.freeze({});
 const NOTHING_ASKED: Wish = Object.freeze({
   fallbackName: undefined,
   signal: undefined,
@@ -141,6 +142,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       logger: this.#logger,
       instance,
       stamp,
+      track: (work) => this.#track(work),
       onRetired: () => this.#fillUp(),
       onQuarantined: ({ name }, holders) => {
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
@@ -302,7 +304,14 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * Rejects with `ERR_TAP_ALREADY_RELEASED`, `ERR_TAP_NOT_LEASED` (idle, or retired already), `ERR_TAP_NOT_FOUND`,
    * `ERR_TAP_NOT_OWNED`, `ERR_TAP_CLOSED`, and where a TAP could not be deleted; nothing was changed then.
    */
-  async release(tap: TapLease | string, options: ReleaseOptions = {}): Promise<ReleaseResult> {
+  release(tap: TapLease | string, options: ReleaseOptions = RELEASE_PLAINLY): Promise<ReleaseResult> {
+    const plain = options === RELEASE_PLAINLY && tap instanceof TapLease && !this.#closed;
+    return plain && TapLease.isOf(tap, this) && !tap.released
+      ? this.#takeBack(tap, false)
+      : this.#release(tap, options);
+  }
+
+  async #release(tap: TapLease | string, options: ReleaseOptions): Promise<ReleaseResult> {
     checkKeys(options, ['force'], 'release');
     if (typeof tap !== 'string' && !(tap instanceof TapLease)) {
       throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'release takes a lease or the name of a TAP');
@@ -330,7 +339,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
     }
     const tap = this.#inventory.endLease(lease);
-    return this.#track(this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(lease)));
+    return this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(lease));
   }
 
   async #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {

@@ -27,13 +27,15 @@ export interface ReturnsParts {
   /** A TAP was deleted: the pool may want another. */
   readonly onRetired: () => void;
   readonly onQuarantined: (tap: PooledTap, holders: readonly number[]) => void;
+  /** Work that `close` is to wait for. */
+  readonly track: <T>(work: Promise<T>) => Promise<T>;
 }
 
-/** A TAP that is to be recycled, and who is told whether it was. */
+/** A TAP that is to be recycled, and what follows. */
 interface Return {
   readonly tap: PooledTap;
   /** False: there is no place for it. */
-  readonly settle: (result: Result<boolean>) => void;
+  readonly then: (result: Result<boolean>) => void;
   readonly fail: (error: unknown) => void;
 }
 
@@ -48,56 +50,80 @@ export class Returns {
   }
 
   /**
-   * A TAP whose lease has ended. Rejects where it could be neither recycled nor deleted; where it is still ours,
-   * `undo` gives it back to whoever had it.
+   * A TAP whose lease has ended. Rejects where it could be neither recycled nor deleted; where it is still ours, its
+   * lease goes on.
    */
-  async takeBack(tap: PooledTap, force: boolean, undo: () => void): Promise<ReleaseResult> {
-    const result = await this.#dispose(tap, force).catch((error: unknown) => {
-      undo();
-      throw error;
+  takeBack(tap: PooledTap, force: boolean, undo: () => void): Promise<ReleaseResult> {
+    if (force || !this.#isForRecycling(tap.name)) return this.#takeAway(tap, force, undo, undefined);
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        undo();
+        reject(error);
+      };
+      const then = (result: Result<boolean>) => {
+        if (result === true) resolve({ status: 'recycled', name: tap.name });
+        else if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD')
+          resolve(this.#quarantined(tap, result));
+        else this.#takeAway(tap, false, undo, this.#reason(tap, result)).then(resolve, reject);
+      };
+      this.#recycle({ tap, then, fail });
     });
-    if (!(result instanceof TapPoolError)) return result;
-    if (result.code !== 'ERR_TAP_HELD') {
-      if (result.code !== 'ERR_TAP_NOT_OWNED') undo();
-      throw result;
+  }
+
+  /** A quarantined TAP, once more: the error for which it is still there. */
+  async tryAgain(tap: PooledTap): Promise<TapPoolError | undefined> {
+    if (this.#isForRecycling(tap.name)) {
+      const result = await new Promise<Result<boolean>>((then, fail) => this.#recycle({ tap, then, fail }));
+      if (result === true) return undefined;
+      if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD') return result;
+      this.#reason(tap, result);
     }
-    const holders = result.holders ?? [];
+    const result = await this.retire(tap);
+    if (result instanceof TapPoolError) return result;
+    this.#parts.onRetired();
+    return undefined;
+  }
+
+  #isForRecycling(name: string): boolean {
+    const { onRelease, prefix } = this.#parts.settings;
+    return onRelease === 'recycle' && isTapPoolName(name, prefix);
+  }
+
+  #reason(tap: PooledTap, result: Result<boolean>): TapPoolError | undefined {
+    if (!(result instanceof TapPoolError)) return undefined;
+    const { code, message: error } = result;
+    this.#parts.logger.warn({ tap: tap.name, code, error }, 'a tap cannot be recycled');
+    return result;
+  }
+
+  /** Deletes it, or leaves it to the quarantine. `reason`: why it was not recycled. */
+  async #takeAway(
+    tap: PooledTap,
+    force: boolean,
+    undo: () => void,
+    reason: TapPoolError | undefined,
+  ): Promise<ReleaseResult> {
+    const { name } = tap;
+    const result = await this.#parts.track(this.retire(tap, force));
+    if (!(result instanceof TapPoolError)) {
+      this.#parts.onRetired();
+      return reason === undefined ? { status: 'retired', name } : { status: 'retired', name, reason };
+    }
+    if (result.code === 'ERR_TAP_HELD') return this.#quarantined(tap, result);
+    if (result.code !== 'ERR_TAP_NOT_OWNED') undo();
+    throw result;
+  }
+
+  #quarantined(tap: PooledTap, { holders = [] }: TapPoolError): ReleaseResult {
     this.#parts.quarantine.add(tap);
     this.#parts.onQuarantined(tap, holders);
     return { status: 'quarantined', name: tap.name, holders };
   }
 
-  /** A quarantined TAP, once more: the error for which it is still there. */
-  async tryAgain(tap: PooledTap): Promise<TapPoolError | undefined> {
-    const result = await this.#dispose(tap, false);
-    return result instanceof TapPoolError ? result : undefined;
-  }
-
-  async #dispose(tap: PooledTap, force: boolean): Promise<ReleaseResult | TapPoolError> {
-    const { name } = tap;
-    const { settings, logger } = this.#parts;
-    let reason: TapPoolError | undefined;
-    if (!force && settings.onRelease === 'recycle' && isTapPoolName(name, settings.prefix)) {
-      const result = await this.#recycle(tap);
-      if (result === true) return { status: 'recycled', name };
-      if (result instanceof TapPoolError) {
-        if (result.code === 'ERR_TAP_HELD') return result;
-        reason = result;
-        logger.warn({ tap: name, code: result.code, error: result.message }, 'a tap cannot be recycled');
-      }
-    }
-    const result = await this.retire(tap, force);
-    if (result instanceof TapPoolError) return result;
-    this.#parts.onRetired();
-    return reason === undefined ? { status: 'retired', name } : { status: 'retired', name, reason };
-  }
-
-  /** Puts the TAP back among the entries; false where there is no place for it. */
-  #recycle(tap: PooledTap): Promise<Result<boolean>> {
-    return new Promise((settle, fail) => {
-      this.#waiting.push({ tap, settle, fail });
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#flush());
-    });
+  /** Puts the TAP back among the entries. */
+  #recycle(one: Return): void {
+    this.#waiting.push(one);
+    if (this.#waiting.length === 1) queueMicrotask(() => this.#flush());
   }
 
   #flush(): void {
@@ -105,14 +131,17 @@ export class Returns {
     this.#waiting = [];
     for (let at = 0; at < returns.length; at += BATCH) {
       const batch = returns.slice(at, at + BATCH);
-      this.#recycleBatch(batch).catch((error: unknown) => batch.forEach(({ fail }) => fail(error)));
+      void this.#parts
+        .track(this.#recycleBatch(batch))
+        .catch((error: unknown) => batch.forEach(({ fail }) => fail(error)));
     }
   }
 
   async #recycleBatch(batch: readonly Return[]): Promise<void> {
     const { inventory } = this.#parts;
-    const places = await inventory.reservePlaces(batch.length);
-    for (const { settle } of batch.slice(places)) settle(false);
+    const reserving = inventory.reservePlaces(batch.length);
+    const places = typeof reserving === 'number' ? reserving : await reserving;
+    for (const { then } of batch.slice(places)) then(false);
     if (places === 0) return;
     const recycled = batch.slice(0, places);
     let results: Result<true>[] = [];
@@ -121,28 +150,22 @@ export class Returns {
     } finally {
       const clean = recycled.flatMap(({ tap }, i) => (results[i] === true ? [tap] : []));
       this.recycled += clean.length;
-      await inventory.settle(places, clean);
+      const settling = inventory.settle(places, clean);
+      if (settling) await settling;
     }
-    for (const [i, { settle }] of recycled.entries()) settle(results[i] as Result<true>);
+    for (const [i, { then }] of recycled.entries()) then(results[i] as Result<true>);
   }
 
   /** Makes the TAPs as good as new; whoever calls keeps their places. `ERR_TAP_HELD`: it is as it was. */
   async reset(taps: readonly PooledTap[]): Promise<Result<true>[]> {
-    const { kernel, settings, bridges, stamp } = this.#parts;
     const results: Result<true>[] = [];
     const targets: RecycleTarget[] = [];
-    for (const [i, { ifindex, name, alias, mac, bridge, labelled }] of taps.entries()) {
-      const master = bridges.indexOf(bridge);
-      if (master === undefined && settings.bridges.length > 0) {
-        const message = `${name} has no bridge to go back to`;
-        results[i] = new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', message, { tap: name });
-        continue;
-      }
-      // A label is the tenant's: it does not stay.
-      const spec = { ...settings.template, name, alias: labelled ? stamp() : alias, mac };
-      targets.push({ ifindex, alias, spec: master === undefined ? spec : { ...spec, master } });
+    for (const [i, tap] of taps.entries()) {
+      const target = this.#targetOf(tap);
+      if (target instanceof TapPoolError) results[i] = target;
+      else targets.push(target);
     }
-    const answers = targets.length > 0 ? await kernel.recycleTaps(targets, { urgent: true }) : [];
+    const answers = targets.length > 0 ? await this.#parts.kernel.recycleTaps(targets, { urgent: true }) : [];
     let answered = 0;
     for (const [i, tap] of taps.entries()) {
       if (results[i] !== undefined) continue;
@@ -157,6 +180,25 @@ export class Returns {
       }
     }
     return results;
+  }
+
+  /** What is the same at every release is made once. */
+  #targetOf(tap: PooledTap): Result<RecycleTarget> {
+    const { settings, bridges, stamp } = this.#parts;
+    const { ifindex, name, alias, mac, bridge, labelled } = tap;
+    const master = bridges.indexOf(bridge);
+    if (master === undefined && settings.bridges.length > 0) {
+      const message = `${name} has no bridge to go back to`;
+      return new TapPoolError('ERR_TAP_BRIDGE_NOT_FOUND', message, { tap: name });
+    }
+    const last = tap.target;
+    if (last && !labelled && last.spec.master === master && last.alias === alias && last.spec.alias === alias)
+      return last;
+    // A label is the tenant's: it does not stay.
+    const spec = { ...settings.template, name, alias: labelled ? stamp() : alias, mac };
+    const target = { ifindex, alias, spec: master === undefined ? spec : { ...spec, master } };
+    tap.target = target;
+    return target;
   }
 
   async #bears(ifindex: number, alias: string): Promise<boolean> {
