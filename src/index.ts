@@ -2,6 +2,8 @@
 export { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from './errors.js';
 export type { BridgePortFlags, TapKernel, TapOwner } from './kernel/kernel.js';
 export type { InitializeResult } from './pool/adoption.js';
+export { TapDescriptorLease } from './pool/descriptors.js';
+export type { HandOverOptions } from './pool/handover.js';
 export { TapLease } from './pool/lease.js';
 export { isTapPoolName, parseTapPoolIndex } from './pool/names.js';
 export type { TapPoolLogger, TapPoolOptions } from './pool/options.js';

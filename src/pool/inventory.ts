@@ -6,6 +6,7 @@
  */
 import { Mutex } from 'async-mutex';
 import { TapPoolError } from '../errors.js';
+import type { TapDescriptors } from '../kernel/link-operations.js';
 import { TapLease, type LeaseHolder } from './lease.js';
 import { indexAfter, nameCapacity } from './names.js';
 
@@ -22,6 +23,10 @@ export interface PooledTap {
   readonly bridge: string | undefined;
   /** The lease that it is under; undefined while it is in nobody's hands. */
   lease: TapLease | undefined;
+  /** It has the name or the address that a tenant wished for: nobody else is to have it. */
+  altered?: boolean;
+  /** What this process has open of it, while it is leased. */
+  descriptors?: TapDescriptors;
   /** When it became idle last (performance.now()). */
   idleSince: number;
 }

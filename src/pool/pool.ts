@@ -11,9 +11,11 @@ import { Adopter } from './adopter.js';
 import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
 import { Builder } from './builder.js';
+import { TapDescriptorLease } from './descriptors.js';
 import type { TapPoolEvents } from './events.js';
 import { Fill } from './fill.js';
 import { Graveyard } from './graveyard.js';
+import { HAND_OVER_KEYS, HandOver, parseWish, type HandOverOptions } from './handover.js';
 import { Inventory, type PooledTap } from './inventory.js';
 import { TapLease } from './lease.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
@@ -25,7 +27,7 @@ import { newInstance, stamper, type Stamper } from './stamp.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
-export interface AcquireOptions {
+export interface AcquireOptions extends HandOverOptions {
   /** Gives up waiting: the promise rejects at once, and a TAP that is being made for it goes back. */
   readonly signal?: AbortSignal;
   /**
@@ -77,6 +79,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #returns: Returns;
   readonly #stamps: Stamper;
   readonly #acquirer: Acquirer;
+  readonly #handOver: HandOver;
   readonly #fill: Fill;
   readonly #adopter: Adopter;
   readonly #watcher: Watcher;
@@ -155,6 +158,14 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       stamp,
       track: (work) => this.#track(work),
       refuseClosed: () => this.#refuseClosed(),
+    });
+    this.#handOver = new HandOver({
+      kernel: this.#kernel,
+      settings,
+      inventory: this.#inventory,
+      returns: this.#returns,
+      holder: this,
+      track: (work) => this.#track(work),
     });
     this.#fill = new Fill(this.#inventory, this.#builder, this.#logger);
   }
@@ -244,14 +255,29 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * name of the pool.
    *
    * Rejects with `ERR_TAP_INVALID_NAME`, `ERR_TAP_EXISTS` (the fallback name is taken), `ERR_TAP_ABORTED`,
-   * `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created.
+   * `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created, renamed or opened.
    */
-  acquire(fallbackName?: string, options: AcquireOptions = NONE): Promise<TapLease> {
+  acquire(options: AcquireOptions & { handover: 'fd' }): Promise<TapDescriptorLease>;
+  acquire(
+    fallbackName: string | undefined,
+    options: AcquireOptions & { handover: 'fd' },
+  ): Promise<TapDescriptorLease>;
+  acquire(options: AcquireOptions): Promise<TapLease>;
+  acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
+  acquire(first?: string | AcquireOptions, second: AcquireOptions = NONE): Promise<TapLease> {
     try {
-      if (options !== NONE) checkKeys(options, ['signal', 'label'], 'acquire');
+      const bag = typeof first === 'object' && (first as unknown) !== null;
+      const [fallbackName, options] = bag ? [undefined, first] : [first, second];
+      if (options !== NONE) checkKeys(options, ['signal', 'label', ...HAND_OVER_KEYS], 'acquire');
       const signal = signalOf(options);
       if (fallbackName !== undefined) validateLinkName(fallbackName);
       this.#refuseClosed();
+      const wish = options === NONE ? undefined : parseWish(options, fallbackName, this.#settings.template);
+      if (wish) {
+        const { label } = options;
+        const plain = { ...(signal && { signal }), ...(label !== undefined && { label }) };
+        return this.#handOver.grant(() => this.acquire(fallbackName, plain), wish);
+      }
       if (signal?.aborted) throw abortError(signal);
       if (options.label !== undefined) return this.#acquirer.labelled(fallbackName, options.label, signal);
       if (!this.#inventory.contended) {
@@ -299,8 +325,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       const message = `the lease of ${lease.name} is of another pool`;
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
     }
-    const tap = this.#inventory.endLease(lease);
-    return this.#track(this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(lease)));
+    const known = TapDescriptorLease.within(lease);
+    const tap = this.#inventory.endLease(known);
+    const takeBack = () => this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(known));
+    // What this process has open is no reason to call it held.
+    return this.#track(tap.descriptors ? tap.descriptors.close().then(takeBack) : takeBack());
   }
 
   async #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {

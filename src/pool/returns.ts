@@ -81,8 +81,9 @@ export class Returns {
     return reason === undefined ? { status: 'retired', name } : { status: 'retired', name, reason };
   }
 
-  async #hasPlaceFor({ name }: PooledTap): Promise<boolean> {
+  async #hasPlaceFor({ name, altered }: PooledTap): Promise<boolean> {
     const { settings, inventory } = this.#parts;
+    if (altered) return false;
     if (settings.onRelease !== 'recycle' || !isTapPoolName(name, settings.prefix)) return false;
     return (await inventory.reservePlaces(1)) === 1;
   }
