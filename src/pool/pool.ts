@@ -266,8 +266,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
   acquire(first?: string | AcquireOptions, second: AcquireOptions = NONE): Promise<TapLease> {
     try {
-      const bag = typeof first === 'object' && (first as unknown) !== null;
-      const [fallbackName, options] = bag ? [undefined, first] : [first, second];
+      const bag = typeof first === 'object' && (first as unknown) !== null ? first : undefined;
+      const fallbackName = bag ? undefined : (first as string | undefined);
+      const options = bag ?? second;
       if (options !== NONE) checkKeys(options, ['signal', 'label', ...HAND_OVER_KEYS], 'acquire');
       const signal = signalOf(options);
       if (fallbackName !== undefined) validateLinkName(fallbackName);
