@@ -2,11 +2,15 @@
 export { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from './errors.js';
 export type { BridgePortFlags, TapKernel, TapOwner } from './kernel/kernel.js';
 export type { InitializeResult } from './pool/adoption.js';
+export { TapDescriptorLease } from './pool/descriptors.js';
+export type { HandOverOptions } from './pool/handover.js';
 export { TapLease } from './pool/lease.js';
 export { isTapPoolName, parseTapPoolIndex } from './pool/names.js';
 export type { TapPoolLogger, TapPoolOptions } from './pool/options.js';
 export type { TapPoolEvents } from './pool/events.js';
-export { TapPool, type AcquireOptions, type CloseOptions, type EnsureOptions } from './pool/pool.js';
+export type { AcquireOptions } from './pool/acquire-options.js';
+export type { CloseOptions } from './pool/close-options.js';
+export { TapPool, type EnsureOptions } from './pool/pool.js';
 export type { ReleaseOptions, ReleaseResult } from './pool/release.js';
 export type { TapPoolStats } from './pool/stats.js';
 export type { SweepOptions, SweepResult } from './pool/sweep.js';

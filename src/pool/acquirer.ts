@@ -1,6 +1,7 @@
 /** Handing TAPs out: the newest idle one, or one that is made for the call. */
 import { TapPoolError } from '../errors.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
+import type { AcquireCall } from './acquire-options.js';
 import type { Builder } from './builder.js';
 import type { Inventory, PooledTap } from './inventory.js';
 import { TapLease, type LeaseHolder } from './lease.js';
@@ -31,13 +32,6 @@ export interface AcquirerParts {
   readonly refuseClosed: () => void;
 }
 
-/** What one call asks for, checked. */
-export interface Wish {
-  readonly fallbackName: string | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly timeoutMillis: number | undefined;
-}
-
 export class Acquirer {
   readonly #parts: AcquirerParts;
   /** Calls that wait, oldest first, and for which no TAP is being made yet. */
@@ -60,20 +54,25 @@ export class Acquirer {
     return lease;
   }
 
+  /** With a label the TAP is stamped once more. */
+  acquire(call: AcquireCall): Promise<TapLease> {
+    return call.label === undefined ? this.soon(call) : this.#labelled(call, call.label);
+  }
+
   /** The same as a promise; where there is none, one that is made or becomes idle. */
-  soon(wish: Wish): Promise<TapLease> {
+  soon(call: AcquireCall): Promise<TapLease> {
     try {
       this.#parts.refuseClosed();
     } catch (error) {
       return Promise.reject(error);
     }
     const lease = this.#parts.inventory.free ? this.take() : undefined;
-    return lease ? Promise.resolve(lease) : this.inTurn(wish);
+    return lease ? Promise.resolve(lease) : this.#inTurn(call);
   }
 
-  async inTurn(wish: Wish): Promise<TapLease> {
+  async #inTurn(call: AcquireCall): Promise<TapLease> {
     const { inventory, holder, settings, refuseClosed } = this.#parts;
-    const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = wish;
+    const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = call;
     // After the grant an abort is too late: nothing lies between it and the caller.
     const lease = await inventory.takeInTurn(holder, signal);
     if (lease) {
@@ -149,13 +148,13 @@ export class Acquirer {
   }
 
   /** A TAP that somebody else took away meanwhile is passed over. */
-  async labelled(wish: Wish, label: string): Promise<TapLease> {
+  async #labelled(call: AcquireCall, label: string): Promise<TapLease> {
     if (typeof (label as unknown) !== 'string') {
       throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'label must be a string');
     }
     const alias = this.#parts.stamp(label);
     for (;;) {
-      const lease = await this.inTurn(wish);
+      const lease = await this.#inTurn(call);
       const tap = TapLease.tapOf(lease);
       const labelling = this.#parts.kernel.setLink(
         tap.ifindex,

@@ -8,6 +8,7 @@
 import { Mutex } from 'async-mutex';
 import { TapPoolError } from '../errors.js';
 import type { RecycleTarget } from '../kernel/kernel.js';
+import type { TapDescriptors } from '../kernel/link-operations.js';
 import { TapLease, type LeaseHolder } from './lease.js';
 import { indexAfter, nameCapacity } from './names.js';
 
@@ -26,6 +27,10 @@ export interface PooledTap {
   lease: TapLease | undefined;
   /** How it was recycled last. */
   target?: RecycleTarget;
+  /** It has the name or the address that a tenant wished for: nobody else is to have it. */
+  altered?: boolean;
+  /** What this process has open of it, while it is leased. */
+  descriptors?: TapDescriptors;
   /** When it became idle last (performance.now()). */
   idleSince: number;
 }

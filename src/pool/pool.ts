@@ -1,29 +1,27 @@
 import { EventEmitter } from 'node:events';
-import { debuglog } from 'node:util';
 import { abortError, TapPoolError } from '../errors.js';
 import { defaultKernel } from '../kernel/default.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import { checkKeys, refusal } from '../kernel/arguments.js';
 import { validateLinkName } from '../kernel/names.js';
 import { abortable, signalOf } from './abort.js';
-import { Acquirer, type Wish } from './acquirer.js';
+import { parseAcquire, PLAIN_CALL, type AcquireOptions } from './acquire-options.js';
+import { Acquirer } from './acquirer.js';
 import { Adopter } from './adopter.js';
 import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
 import { Builder } from './builder.js';
+import { checkCloseOptions, type CloseOptions } from './close-options.js';
+import { TapDescriptorLease } from './descriptors.js';
 import type { TapPoolEvents } from './events.js';
 import { Fill } from './fill.js';
 import { Graveyard } from './graveyard.js';
 import { InFlight } from './in-flight.js';
+import { HandOver } from './handover.js';
 import { Inventory, type PooledTap } from './inventory.js';
 import { TapLease } from './lease.js';
-import {
-  checkTimeout,
-  parseOptions,
-  type Settings,
-  type TapPoolLogger,
-  type TapPoolOptions,
-} from './options.js';
+import { debugLogger } from './logger.js';
+import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
 import { Quarantine } from './quarantine.js';
 import { Refill } from './refill.js';
 import { Returns } from './returns.js';
@@ -33,46 +31,12 @@ import { newInstance, stamper, type Stamper } from './stamp.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
-export interface AcquireOptions {
-  /** Gives up waiting: the promise rejects at once, and a TAP that is being made for it goes back. */
-  readonly signal?: AbortSignal;
-  /**
-   * Milliseconds after which the call rejects with `ERR_TAP_TIMEOUT` where it has to wait for a TAP. Minimum: `1`.
-   *
-   * @default the pool's `acquireTimeoutMillis`
-   */
-  readonly timeoutMillis?: number;
-  /**
-   * What the TAP is for, e.g. the id of the VM: it goes into the stamp (IFLA_IFALIAS), where tools and the next
-   * process find it. It costs a hit one call of the kernel.
-   *
-   * @default none
-   */
-  readonly label?: string;
-}
-
 export interface EnsureOptions {
   /** Stops waiting; the fill stops too, unless somebody else waits for it. */
   readonly signal?: AbortSignal;
 }
 
-export interface CloseOptions {
-  /**
-   * `'delete'` the idle TAPs, or `'keep'` them for the next process, whose `initialize` adopts them.
-   *
-   * @default 'delete'
-   */
-  readonly idle?: 'delete' | 'keep';
-}
-
-const debug = debuglog('tap-pool');
-const NONE: AcquireOptions = Object.freeze({});
 const RELEASE_PLAINLY: ReleaseOptions = Object.freeze({});
-const NOTHING_ASKED: Wish = Object.freeze({
-  fallbackName: undefined,
-  signal: undefined,
-  timeoutMillis: undefined,
-});
 
 /**
  * A warm pool of Linux TAP interfaces.
@@ -97,6 +61,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #returns: Returns;
   readonly #stamps: Stamper;
   readonly #acquirer: Acquirer;
+  readonly #handOver: HandOver;
   readonly #fill: Fill;
   readonly #adopter: Adopter;
   readonly #watcher: Watcher;
@@ -179,6 +144,14 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       stamp,
       track: (work) => this.#track(work),
       refuseClosed: () => this.#refuseClosed(),
+    });
+    this.#handOver = new HandOver({
+      kernel: this.#kernel,
+      settings,
+      inventory: this.#inventory,
+      returns: this.#returns,
+      holder: this,
+      track: (work) => this.#track(work),
     });
     this.#fill = new Fill(this.#inventory, this.#builder, this.#logger);
     this.#refill = new Refill({
@@ -277,20 +250,24 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * before.
    *
    * Rejects with `ERR_TAP_INVALID_NAME`, `ERR_TAP_EXISTS` (the fallback name is taken), `ERR_TAP_ABORTED`,
-   * `ERR_TAP_TIMEOUT`, `ERR_TAP_QUEUE_FULL`, `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created.
+   * `ERR_TAP_TIMEOUT`, `ERR_TAP_QUEUE_FULL`, `ERR_TAP_CLOSED`, and with everything for which a TAP cannot be created,
+   * renamed or opened.
    */
-  acquire(fallbackName?: string, options: AcquireOptions = NONE): Promise<TapLease> {
+  acquire(options: AcquireOptions & { handover: 'fd' }): Promise<TapDescriptorLease>;
+  acquire(
+    fallbackName: string | undefined,
+    options: AcquireOptions & { handover: 'fd' },
+  ): Promise<TapDescriptorLease>;
+  acquire(options: AcquireOptions): Promise<TapLease>;
+  acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
+  acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
-      if (options === NONE && fallbackName === undefined) return this.#acquirer.soon(NOTHING_ASKED);
-      checkKeys(options, ['signal', 'label', 'timeoutMillis'], 'acquire');
-      const signal = signalOf(options);
-      const { label, timeoutMillis } = options;
-      if (timeoutMillis !== undefined) checkTimeout(timeoutMillis, 'timeoutMillis');
-      if (fallbackName !== undefined) validateLinkName(fallbackName);
+      const call = parseAcquire(first, second, this.#settings.template);
       this.#refuseClosed();
-      if (signal?.aborted) throw abortError(signal);
-      const wish = { fallbackName, signal, timeoutMillis };
-      return label === undefined ? this.#acquirer.soon(wish) : this.#acquirer.labelled(wish, label);
+      if (call.signal?.aborted) throw abortError(call.signal);
+      const acquire = () => this.#acquirer.acquire(call);
+      return call.wish ? this.#handOver.grant(acquire, call.wish) : acquire();
     } catch (error) {
       return Promise.reject(error);
     }
@@ -338,8 +315,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       const message = `the lease of ${lease.name} is of another pool`;
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
     }
-    const tap = this.#inventory.endLease(lease);
-    return this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(lease));
+    const known = TapDescriptorLease.within(lease);
+    const tap = this.#inventory.endLease(known);
+    const takeBack = () => this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(known));
+    // What this process has open is no reason to call it held.
+    return tap.descriptors ? this.#track(tap.descriptors.close().then(takeBack)) : takeBack();
   }
 
   async #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {
@@ -447,18 +427,4 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
 
 function poolClosed(): TapPoolError {
   return new TapPoolError('ERR_TAP_CLOSED', 'the pool is closed');
-}
-
-const debugLogger: TapPoolLogger = {
-  debug: (fields, message) => debug('%s %o', message, fields),
-  info: (fields, message) => debug('%s %o', message, fields),
-  warn: (fields, message) => debug('%s %o', message, fields),
-  error: (fields, message) => debug('%s %o', message, fields),
-};
-
-function checkCloseOptions(options: CloseOptions): void {
-  checkKeys(options, ['idle'], 'close');
-  const { idle = 'delete' }: { idle?: unknown } = options;
-  if (idle === 'delete' || idle === 'keep') return;
-  throw new TapPoolError('ERR_TAP_INVALID_OPTION', "idle must be 'delete' or 'keep'");
 }

@@ -54,7 +54,7 @@ export class Returns {
    * lease goes on.
    */
   takeBack(tap: PooledTap, force: boolean, undo: () => void): Promise<ReleaseResult> {
-    if (force || !this.#isForRecycling(tap.name)) return this.#takeAway(tap, force, undo, undefined);
+    if (force || !this.#isForRecycling(tap)) return this.#takeAway(tap, force, undo, undefined);
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => {
         undo();
@@ -72,7 +72,7 @@ export class Returns {
 
   /** A quarantined TAP, once more: the error for which it is still there. */
   async tryAgain(tap: PooledTap): Promise<TapPoolError | undefined> {
-    if (this.#isForRecycling(tap.name)) {
+    if (this.#isForRecycling(tap)) {
       const result = await new Promise<Result<boolean>>((then, fail) => this.#recycle({ tap, then, fail }));
       if (result === true) return undefined;
       if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD') return result;
@@ -84,9 +84,9 @@ export class Returns {
     return undefined;
   }
 
-  #isForRecycling(name: string): boolean {
+  #isForRecycling({ name, altered }: PooledTap): boolean {
     const { onRelease, prefix } = this.#parts.settings;
-    return onRelease === 'recycle' && isTapPoolName(name, prefix);
+    return !altered && onRelease === 'recycle' && isTapPoolName(name, prefix);
   }
 
   #reason(tap: PooledTap, result: Result<boolean>): TapPoolError | undefined {

@@ -103,7 +103,7 @@ describe('acquire', () => {
       'é',
     ];
     const calls = await callsOf(fake, async () => {
-      for (const name of [...names, null, 7, {}]) {
+      for (const name of [...names, null, 7, true]) {
         await assert.rejects(pool.acquire(name as string), refused('ERR_TAP_INVALID_NAME'));
       }
     });

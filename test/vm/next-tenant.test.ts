@@ -17,6 +17,8 @@ describe('a guest whose VMM was killed', () => {
     const first = await scene.boot({ netdev: byName(lease.name), mac: macOf(11) }).ready();
     await first.run(`frames eth0 >${CAPTURE} &`);
     await scene.connect(first, 11);
+    // What a launcher does where ports learn nothing; it points to this TAP until somebody takes it away.
+    await scene.kernel.addForwarding(lease.ifindex, macOf(11));
     const toFirst = scene.send(macOf(11), 'for the first');
     const seen = (text: string) => `grep -c ${hex(text)} ${CAPTURE}`;
     while (Number((await first.try(seen('for the first'))).output) === 0) await sleep(100);
