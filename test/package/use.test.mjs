@@ -12,13 +12,14 @@ await pool.ensure();
 const lease = await pool.acquire();
 const { status } = await pool.release(lease);
 await pool.close();
-console.log(lease.name, lease.source, status);
+const [, addon] = /tap-pool\\/(\\S*tap_pool\\.node)/.exec(await readFile('/proc/self/maps', 'utf8'));
+console.log(lease.name, lease.source, status, addon);
 `;
-const SAW = 'pkg-1 pool recycled\n';
+const SAW = 'pkg-1 pool recycled prebuilds/linux-x64-glibc/tap_pool.node\n';
 
 const PROGRAMS = {
-  'esm.mjs': `import { TapPool } from 'tap-pool';\n${WORK}`,
-  'cjs.cjs': `const { TapPool } = require('tap-pool');\nrequire('tap-pool/kernel'); require('tap-pool/testing');\n(async () => {${WORK}})();`,
+  'esm.mjs': `import { readFile } from 'node:fs/promises';\nimport { TapPool } from 'tap-pool';\n${WORK}`,
+  'cjs.cjs': `const { readFile } = require('node:fs/promises');\nconst { TapPool } = require('tap-pool');\nrequire('tap-pool/kernel'); require('tap-pool/testing');\n(async () => {${WORK}})();`,
   'worker.mjs': `import { Worker } from 'node:worker_threads';
 const worker = new Worker(new URL('./esm.mjs', import.meta.url));
 worker.on('error', (error) => { throw error; });`,

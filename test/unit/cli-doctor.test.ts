@@ -1,5 +1,6 @@
 /** What `doctor` finds, each on a machine that has just that. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { TapPoolError } from 'tap-pool';
 import { FakeKernel } from 'tap-pool/testing';
@@ -133,6 +134,18 @@ describe('doctor', () => {
     assert.equal(await level({ [main]: '[main]\nunmanaged-devices=interface-name:tap-*\n' }), 'warning');
     assert.equal(await level({}, '--netns', 'blue'), 'ok');
     assert.deepEqual(levels((await diagnose({ 'proc/812/comm': 'bash\n' })).of('network-manager')), ['ok']);
+  });
+
+  test('docs/operations.md has the files that doctor prints', async () => {
+    const docs = readFileSync(new URL('../../../../docs/operations.md', import.meta.url), 'utf8');
+    const { of } = await diagnose({
+      ...{ 'run/udev/control': '', 'usr/lib/systemd/network/99-default.link': SYSTEMD_DEFAULT },
+      'proc/812/comm': 'NetworkManager\n',
+    });
+    for (const check of ['udev', 'network-manager']) {
+      const { path = '', content = '' } = of(check)[0]?.file ?? {};
+      assert(path !== '' && docs.includes(`# ${path}\n${content}`), check);
+    }
   });
 
   test('a bridge that fills up is a warning, a full one a problem', async () => {

@@ -97,15 +97,24 @@ const CURES: Readonly<Record<string, string>> = {
 };
 
 /** An addon of the wrong libc may load and fail later: what this process runs on decides. */
-function libcOf(): 'glibc' | 'musl' {
+function libcOf(): Libc {
   try {
-    // The dynamic loader of musl is its libc as well, and is mapped into every process.
-    return /\/(?:ld-musl-|libc\.musl-)/.test(readFileSync('/proc/self/maps', 'latin1')) ? 'musl' : 'glibc';
+    return libcIn(readFileSync('/proc/self/maps', 'latin1'));
   } catch {
     // Without /proc, or without the permission to read it. The report takes milliseconds.
     const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
     return header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
   }
+}
+
+export type Libc = 'glibc' | 'musl';
+
+/**
+ * That of the process with these /proc/PID/maps. The dynamic loader of musl is its libc as well, and Debian keeps it
+ * under another name.
+ */
+export function libcIn(maps: string): Libc {
+  return /\/(?:ld-musl-|libc\.musl-|\w+-linux-musl\/libc\.so$)/m.test(maps) ? 'musl' : 'glibc';
 }
 
 function refused(message: string, cause?: unknown): TapPoolError {
