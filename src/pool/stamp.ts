@@ -50,10 +50,18 @@ export function newInstance(): Instance {
   };
 }
 
-/** Seconds after boot, suspended time included. */
+/** Seconds after boot, suspended time included. Read once a second at most: it is a file. */
 export function now(): number {
-  return Math.floor(uptime());
+  const moment = performance.now();
+  if (!(moment - read < 1000)) {
+    read = moment;
+    seconds = Math.floor(uptime());
+  }
+  return seconds;
 }
+
+let read = -Infinity;
+let seconds = 0;
 
 /** @throws {TapPoolError} `ERR_TAP_INVALID_ARGUMENT` where the label is no text or makes it outgrow 255 bytes. */
 export function formatStamp(stamp: Stamp): string {

@@ -61,6 +61,7 @@ import { applied } from './outcome.js';
 import { Opener } from './open-tap.js';
 import { LinkReader, linksOf } from './read.js';
 import { LinuxLinkOperations } from './link-operations.js';
+import { looksAlike } from './description.js';
 import { Recycler } from './recycle.js';
 import { Remover } from './remover.js';
 import { Watcher } from './watch.js';
@@ -148,9 +149,13 @@ export class LinuxKernel implements TapKernel {
 
   /** A TAP that has just been made shows how one must look when it is recycled. */
   async #learn(specs: readonly TapSpec[], results: readonly (Result<Tap> | undefined)[]): Promise<void> {
+    let last: TapSpec | undefined;
     for (const [i, result] of results.entries()) {
-      if (!result || result instanceof TapPoolError || this.#recycler.knows(specs[i] as TapSpec)) continue;
-      await this.#recycler.learn(specs[i] as TapSpec, result.ifindex);
+      const spec = specs[i] as TapSpec;
+      // Those of a pool mostly differ in nothing but name and address.
+      if (!result || result instanceof TapPoolError || (last && looksAlike(spec, last))) continue;
+      last = spec;
+      if (!this.#recycler.knows(spec)) await this.#recycler.learn(spec, result.ifindex);
     }
   }
 

@@ -3,6 +3,7 @@
  *
  * The request numbers are those of the asm-generic ioctl layout (x86, arm, arm64, riscv, s390, loongarch).
  */
+import { HOST_BYTE_ORDER } from '../../rtnetlink/index.js';
 import type { IoctlBufferStep, IoctlValueStep, OpenStep } from '../program.js';
 
 export const TUN_DEVICE = '/dev/net/tun';
@@ -63,6 +64,7 @@ export const IFF_TUN_EXCL = 0x8000;
 /** sizeof(struct ifreq) on 64-bit; TUNSETIFF reads and writes all of it. */
 const IFREQ_BYTES = 40;
 const IFREQ_FLAGS_OFFSET = 16;
+const LITTLE = HOST_BYTE_ORDER === 'LE';
 
 export function openTun(slot: number): OpenStep {
   return { op: 'open', slot, path: TUN_DEVICE };
@@ -70,9 +72,11 @@ export function openTun(slot: number): OpenStep {
 
 /** TUNSETIFF. The kernel writes the name that it really gave into the buffer. */
 export function setIff(slot: number, name: string, flags: number): IoctlBufferStep {
-  const buffer = new Uint8Array(IFREQ_BYTES);
+  // A part of a larger buffer: there are many of them, and one of its own is dear.
+  const buffer = Buffer.allocUnsafe(IFREQ_BYTES).fill(0);
   for (let i = 0; i < name.length; i++) buffer[i] = name.charCodeAt(i);
-  new Uint16Array(buffer.buffer, IFREQ_FLAGS_OFFSET, 1)[0] = flags;
+  if (LITTLE) buffer.writeUInt16LE(flags, IFREQ_FLAGS_OFFSET);
+  else buffer.writeUInt16BE(flags, IFREQ_FLAGS_OFFSET);
   return { op: 'ioctl-buffer', slot, request: TUNSETIFF, buffer };
 }
 
@@ -88,7 +92,10 @@ export function getFeatures(slot: number): IoctlBufferStep {
 
 /** An ioctl whose third argument points to an int. */
 export function setInt(slot: number, request: number, value: number): IoctlBufferStep {
-  return { op: 'ioctl-buffer', slot, request, buffer: new Uint8Array(Int32Array.of(value).buffer) };
+  const buffer = Buffer.allocUnsafe(4);
+  if (LITTLE) buffer.writeInt32LE(value);
+  else buffer.writeInt32BE(value);
+  return { op: 'ioctl-buffer', slot, request, buffer };
 }
 
 /** An ioctl whose third argument is the int itself, not a pointer to it: TUNSETPERSIST, TUNSETOWNER, TUNSETGROUP. */

@@ -4,7 +4,12 @@ import type { Program, ProgramResult, RunnerFailure } from '../program.js';
 import { loadAddon, type NativeLane } from './addon.js';
 import { BatchWriter, decodeResult } from './batch.js';
 
+/**
+ * Ordinary ones may take a while all together. Somebody waits for an urgent one, and gets it with the last of its batch;
+ * and a thread that has nothing to do waits for a batch to be encoded.
+ */
 const PROGRAMS_PER_BATCH = 64;
+const PROGRAMS_PER_SHORT_BATCH = 8;
 const BYTES_PER_BATCH = 256 * 1024;
 /** While JavaScript digests the result of one batch, the thread already runs the next. */
 const BATCHES_IN_FLIGHT = 2;
@@ -118,7 +123,11 @@ export class LaneQueue {
 
   #flush(stream: Stream): void {
     while (stream.inFlight.length < BATCHES_IN_FLIGHT) {
-      const slices = this.#encodeWaiting(stream.waiting);
+      const isShort = stream.urgent || stream.inFlight.length === 0;
+      const slices = this.#encodeWaiting(
+        stream.waiting,
+        isShort ? PROGRAMS_PER_SHORT_BATCH : PROGRAMS_PER_BATCH,
+      );
       const batch = this.#writer.finish();
       if (slices.length === 0) return;
       this.#submit(stream, batch, slices);
@@ -126,11 +135,11 @@ export class LaneQueue {
   }
 
   /** Moves programs from the head of the queue into the batch, as many as fit. */
-  #encodeWaiting(waiting: Job[]): Slice[] {
+  #encodeWaiting(waiting: Job[], limit: number): Slice[] {
     const slices: Slice[] = [];
     for (let job = waiting[0]; job; job = waiting[0]) {
       const from = job.handed;
-      const encoded = this.#encode(job);
+      const encoded = this.#encode(job, limit);
       if (job.handed > from) slices.push({ job, from, count: job.handed - from });
       if (encoded && job.handed < job.programs.length) break;
       waiting.shift();
@@ -139,9 +148,9 @@ export class LaneQueue {
   }
 
   /** Returns false for a job that has a program that cannot be encoded; it is rejected. */
-  #encode(job: Job): boolean {
+  #encode(job: Job, limit: number): boolean {
     try {
-      while (job.handed < job.programs.length && this.#hasRoom()) {
+      while (job.handed < job.programs.length && this.#hasRoom(limit)) {
         this.#writer.add(job.programs[job.handed] as Program);
         job.handed += 1;
       }
@@ -152,8 +161,8 @@ export class LaneQueue {
     }
   }
 
-  #hasRoom(): boolean {
-    return this.#writer.programs < PROGRAMS_PER_BATCH && this.#writer.byteLength < BYTES_PER_BATCH;
+  #hasRoom(limit: number): boolean {
+    return this.#writer.programs < limit && this.#writer.byteLength < BYTES_PER_BATCH;
   }
 
   #submit(stream: Stream, batch: Uint8Array, slices: Slice[]): void {
