@@ -23,6 +23,10 @@ const node = (program: string, ...args: string[]) => [
   ...args,
 ];
 
+/** Beside the packages of the FFI kernel. */
+const [MAJOR = ''] = process.versions.node.split('.');
+const FFI = `build/ffi/v${MAJOR}/package/build/ts/bench/peers/ffi.js`;
+
 export function findPeers(wanted: boolean): Peer[] {
   const peer = (
     name: string,
@@ -33,6 +37,7 @@ export function findPeers(wanted: boolean): Peer[] {
   return [
     peer('vishvananda/netlink (Go)', ['build/peers/go-peer'], hasFile('build/peers/go-peer')),
     peer('ip -batch', node('ip', 'batch'), hasProgram('ip', '-V')),
+    peer("tap-pool's FFI kernel", [process.execPath, FFI], hasFile(FFI)),
     peer('koffi, FFI on the main thread', node('koffi'), hasModule('koffi')),
     peer('pyroute2', ['/usr/bin/python3', 'bench/peers/pyroute2_peer.py'], hasPyroute2(), { slow: true }),
     peer('ip from Node', node('ip', 'each'), hasProgram('ip', '-V'), { slow: true }),

@@ -2,7 +2,8 @@
 // build/peers, never into this package's own dependencies; it says what it installs before it does.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { nodeGyp, root, run } from './prepare.mjs';
+import { ffiPackage } from './ffi.mjs';
+import { build, nodeGyp, root, run } from './prepare.mjs';
 
 const DEBIAN = ['gcc', 'iproute2', 'golang-go', 'golang-github-vishvananda-netlink-dev', 'python3-pyroute2'];
 const NPM = ['koffi@3', 'netlink@0.3', 'node-netlink@0.0'];
@@ -53,6 +54,13 @@ try {
 } catch (error) {
   console.error(`go cannot be run: ${error.message}`);
   failed.push('go-peer');
+}
+
+build();
+const { why } = ffiPackage();
+if (why) {
+  console.error(why);
+  failed.push("tap-pool's FFI kernel");
 }
 
 if (failed.length > 0)
