@@ -102,6 +102,6 @@ for (const harness of chosen) {
 
   const { what, ...change } = harness.mutant;
   const broken = compile(harness, mutant('fuzz', change), '-broken');
-  // Found within a second or two; the rest is for a slow machine.
-  expectReport(what, fuzz(broken, harness, 60), /AddressSanitizer: /);
+  // Found within a second or two; the rest is for a slow machine. The harness may see what came of it first.
+  expectReport(what, fuzz(broken, harness, 60), /AddressSanitizer: |: not so: /);
 }

@@ -16,6 +16,8 @@ const NAMES_PER_MISS = 1000;
  * by a TAP that becomes idle, and cost nothing when they give up.
  */
 const BUILDS_AT_ONCE = 16;
+/** Who has just missed is likely to miss again. */
+const MOMENT_MILLIS = 500;
 /** What the next call would be told as well. */
 const HOPELESS = new Set(['ERR_TAP_PERMISSION', 'ERR_TAP_NO_TUN', 'ERR_TAP_ADDON', 'ERR_TAP_NETNS']);
 
@@ -34,17 +36,19 @@ export interface AcquirerParts {
 
 export class Acquirer {
   readonly #parts: AcquirerParts;
-  /** Calls that wait, oldest first, and for which no TAP is being made yet. */
+  /** Calls that wait, oldest first. */
   readonly #queue = new Set<Waiter>();
-  #builds = 0;
+  /** Those for which a TAP is being made, and those that have given up meanwhile. */
+  readonly #builds = new Set<Waiter>();
   /** Calls that wait. */
   waiting = 0;
+  #lastMiss = -Infinity;
   hits = 0;
   misses = 0;
 
   constructor(parts: AcquirerParts) {
     this.#parts = parts;
-    parts.inventory.claim = (tap) => this.#serve(tap);
+    parts.inventory.claim = (tap) => this.#serve(tap, 'pool');
   }
 
   /** The newest idle TAP, at once. While others wait there is none. */
@@ -84,9 +88,13 @@ export class Acquirer {
       const message = `${this.waiting} calls of acquire wait already, as many as maxQueue allows`;
       throw new TapPoolError('ERR_TAP_QUEUE_FULL', message);
     }
-    const waiter = new Waiter(fallbackName, signal, timeoutMillis, (settled) => this.#onSettled(settled));
+    const waiter = new Waiter(fallbackName, signal, timeoutMillis, {
+      onSettled: (settled) => this.#onSettled(settled),
+      lastChance: () => this.take(),
+    });
     this.waiting += 1;
     this.misses += 1;
+    this.#lastMiss = performance.now();
     this.#queue.add(waiter);
     // It may have fired while the call waited for its turn.
     if (signal?.aborted) waiter.abort();
@@ -94,9 +102,14 @@ export class Acquirer {
     return waiter.promise;
   }
 
+  /** Whether somebody waits for a TAP to be made, or did a moment ago and may again. */
+  get isAwaited(): boolean {
+    return this.waiting > 0 || performance.now() - this.#lastMiss < MOMENT_MILLIS;
+  }
+
   /** Rejects those for which no TAP is being made yet. */
   refuseAll(error: TapPoolError): void {
-    for (const waiter of this.#queue) waiter.reject(error);
+    for (const waiter of this.#queue) if (!this.#builds.has(waiter)) waiter.reject(error);
   }
 
   #onSettled(waiter: Waiter): void {
@@ -104,10 +117,14 @@ export class Acquirer {
     this.#queue.delete(waiter);
   }
 
-  /** Gives a TAP that has become idle to who waits longest. */
-  #serve(tap: PooledTap): boolean {
+  /**
+   * Gives a TAP that has become idle to who waits longest, less those whose own is on its way under a name that is of no
+   * use to anybody else.
+   */
+  #serve(tap: PooledTap, source: 'pool' | 'created'): boolean {
     for (const waiter of this.#queue) {
-      waiter.resolve(this.#parts.inventory.lend(tap, 'pool', this.#parts.holder));
+      if (waiter.fallbackName !== undefined && this.#builds.has(waiter)) continue;
+      waiter.resolve(this.#parts.inventory.lend(tap, source, this.#parts.holder));
       return true;
     }
     return false;
@@ -115,9 +132,9 @@ export class Acquirer {
 
   #build(): void {
     for (const waiter of this.#queue) {
-      if (this.#builds === BUILDS_AT_ONCE) return;
-      this.#queue.delete(waiter);
-      this.#builds += 1;
+      if (this.#builds.size === BUILDS_AT_ONCE) return;
+      if (this.#builds.has(waiter)) continue;
+      this.#builds.add(waiter);
       void this.#parts.track(this.#buildFor(waiter));
     }
   }
@@ -129,7 +146,7 @@ export class Acquirer {
         ? error
         : new TapPoolError('ERR_TAP_KERNEL', `creating a TAP failed: ${String(error)}`, { cause: error }),
     );
-    this.#builds -= 1;
+    this.#builds.delete(waiter);
     if (tap instanceof TapPoolError) {
       if (!waiter.settled) waiter.reject(tap);
       if (HOPELESS.has(tap.code)) this.refuseAll(tap);
@@ -141,7 +158,7 @@ export class Acquirer {
   /** A TAP whose call has given up: under a name of the pool it serves another as well. */
   async #spare(tap: PooledTap, { fallbackName }: Waiter): Promise<void> {
     const { inventory, returns } = this.#parts;
-    if (fallbackName === undefined && this.#serve(tap)) return;
+    if (fallbackName === undefined && this.#serve(tap, 'created')) return;
     if (fallbackName === undefined && (await inventory.reservePlaces(1)) === 1)
       await inventory.settle(1, [tap]);
     else await returns.discard(tap);

@@ -14,9 +14,10 @@ interface Grave {
 
 /**
  * TAPs per request: the kernel's RTNL lock is held while they go, so everyone on the host feels it, and our own `acquire`
- * first of all. Who closes the pool waits for nothing but this.
+ * first of all. But the fewer go at once, the longer all of them take: while many wait and nobody asks for a TAP, each
+ * batch is twice the last one. Who closes the pool waits for nothing but this.
  */
-const BATCH = { waiting: 8, usual: 32, closing: 128 };
+const BATCH = { awaited: 8, first: 32, largest: 128 };
 /** While one batch is being deleted, the next one is made ready. */
 const BATCHES_AT_ONCE = 2;
 /** Answers that another try would get again. */
@@ -34,11 +35,12 @@ export class Graveyard {
   #inProgress = 0;
   #batches = 0;
   #scheduled = false;
+  #size = BATCH.first;
   /** Nobody will ask this pool for a TAP any more. */
   closing = false;
   deleted = 0;
 
-  /** @param isAwaited whether somebody waits for a TAP to be created */
+  /** @param isAwaited whether somebody waits for a TAP to be created, or did a moment ago */
   constructor(kernel: TapKernel, isAwaited: () => boolean) {
     this.#kernel = kernel;
     this.#isAwaited = isAwaited;
@@ -73,12 +75,21 @@ export class Graveyard {
 
   #start(): void {
     while (this.#waiting.length > 0 && this.#batches < BATCHES_AT_ONCE) {
-      const size = this.closing ? BATCH.closing : this.#isAwaited() ? BATCH.waiting : BATCH.usual;
+      const size = this.#nextSize();
       // What is less than a batch waits for its company while another is under way.
       if (this.#batches > 0 && this.#waiting.length < size) return;
       this.#batches += 1;
       void this.#work(this.#waiting.splice(0, size));
     }
+  }
+
+  #nextSize(): number {
+    if (this.closing) return BATCH.largest;
+    if (this.#isAwaited()) {
+      this.#size = BATCH.first;
+      return BATCH.awaited;
+    }
+    return this.#size;
   }
 
   async #work(batch: readonly Grave[]): Promise<void> {
@@ -100,6 +111,8 @@ export class Graveyard {
     }
     if (closing) await sleep(CLOSING_MILLIS);
     this.#batches -= 1;
+    const many = this.#waiting.length >= 2 * this.#size;
+    this.#size = many ? Math.min(2 * this.#size, BATCH.largest) : BATCH.first;
     this.#start();
   }
 
@@ -107,7 +120,7 @@ export class Graveyard {
     try {
       return await this.#kernel.removeTaps(
         batch.map(({ tap: { ifindex, name, alias }, force }) => ({ ifindex, name, alias, force })),
-        { groupSize: BATCH.closing },
+        { groupSize: BATCH.largest },
       );
     } catch (cause) {
       const error =

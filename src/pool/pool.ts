@@ -23,7 +23,7 @@ import { TapLease } from './lease.js';
 import { debugLogger } from './logger.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
 import { Quarantine } from './quarantine.js';
-import { Refill } from './refill.js';
+import { LASTING, Refill } from './refill.js';
 import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
@@ -87,7 +87,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.emit('bridgeNearlyFull', load);
     });
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(this.#kernel, () => this.#acquirer.waiting > 0);
+    this.#graveyard = new Graveyard(this.#kernel, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -231,7 +231,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     if (this.#settings.size === 0) return;
     await abortable(this.#track(this.#check()), signal);
     this.#refuseClosed();
-    await this.#track(this.#fill.join(signal));
+    const failure = await this.#track(this.#fill.join(signal));
+    // Whether TAPs can be made here at all is to be asked again.
+    if (failure && LASTING.has(failure.code)) this.#checked = undefined;
   }
 
   /**

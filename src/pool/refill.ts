@@ -1,5 +1,5 @@
 /** Filling the pool up in the background: all at once after a burst, and less and less often while it fails. */
-import type { TapPoolError } from '../errors.js';
+import { TapPoolError } from '../errors.js';
 import type { Fill } from './fill.js';
 
 const FIRST_DELAY_MILLIS = 100;
@@ -8,7 +8,7 @@ const LONGEST_DELAY_MILLIS = 30_000;
 const CALM_MILLIS = 10_000;
 const LONGEST_DRIFT_DELAY_MILLIS = 5000;
 /** What does not pass by itself: the next occasion tries again, but no timer does. */
-const LASTING = new Set([
+export const LASTING: ReadonlySet<string> = new Set([
   ...['ERR_TAP_PERMISSION', 'ERR_TAP_NO_TUN', 'ERR_TAP_ADDON', 'ERR_TAP_NETNS', 'ERR_TAP_CLOSED'],
   ...['ERR_TAP_BRIDGE_NOT_FOUND', 'ERR_TAP_NOT_A_BRIDGE'],
 ]);
@@ -27,6 +27,7 @@ export class Refill {
   #driftDelay = 0;
   #lastDrift = -Infinity;
   #driftRound = false;
+  #running = false;
   #stopped = false;
 
   constructor(parts: RefillParts) {
@@ -36,7 +37,9 @@ export class Refill {
   /** Now, unless the next try is set for later because the last one failed. */
   request(): void {
     if (this.#stopped || this.#timer) return;
-    void this.#parts.track(this.#fill());
+    // It looks once more for who joins it late, and tells once what became of it.
+    if (this.#running) void this.#parts.track(this.#join());
+    else void this.#parts.track(this.#fill());
   }
 
   /**
@@ -65,8 +68,20 @@ export class Refill {
     this.#timer = undefined;
   }
 
+  /** Never rejects. */
+  async #join(): Promise<TapPoolError | undefined> {
+    try {
+      return await this.#parts.fill.join(undefined);
+    } catch (cause) {
+      if (cause instanceof TapPoolError) return cause;
+      return new TapPoolError('ERR_TAP_KERNEL', `filling the pool failed: ${String(cause)}`, { cause });
+    }
+  }
+
   async #fill(): Promise<void> {
-    const failure = await this.#parts.fill.join(undefined);
+    this.#running = true;
+    const failure = await this.#join();
+    this.#running = false;
     this.#driftRound = false;
     if (!failure) {
       this.#delay = FIRST_DELAY_MILLIS;

@@ -2,6 +2,13 @@
 import { abortError, TapPoolError } from '../errors.js';
 import type { TapLease } from './lease.js';
 
+export interface WaiterHooks {
+  /** It has a TAP, or has given up. */
+  readonly onSettled: (waiter: Waiter) => void;
+  /** A TAP that is idle although the call waits for one that is made for it: better than none when its time is over. */
+  readonly lastChance: () => TapLease | undefined;
+}
+
 /** One call that waits. */
 export class Waiter {
   readonly promise: Promise<TapLease>;
@@ -9,7 +16,7 @@ export class Waiter {
   /** Fires when the call gives up: the creation of its TAP need not reach the kernel any more. */
   readonly signal: AbortSignal | undefined;
   readonly #stop: AbortController | undefined;
-  readonly #onSettled: (waiter: Waiter) => void;
+  readonly #hooks: WaiterHooks;
   #resolve!: (lease: TapLease) => void;
   #reject!: (error: unknown) => void;
   #timer: NodeJS.Timeout | undefined;
@@ -21,10 +28,10 @@ export class Waiter {
     fallbackName: string | undefined,
     signal: AbortSignal | undefined,
     timeoutMillis: number | undefined,
-    onSettled: (waiter: Waiter) => void,
+    hooks: WaiterHooks,
   ) {
     this.fallbackName = fallbackName;
-    this.#onSettled = onSettled;
+    this.#hooks = hooks;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -36,6 +43,11 @@ export class Waiter {
       this.#stop = new AbortController();
       this.signal = this.#stop.signal;
       this.#timer = setTimeout(() => {
+        const lease = hooks.lastChance();
+        if (lease) {
+          this.resolve(lease);
+          return;
+        }
         const message = `no TAP within ${timeoutMillis} ms: none is idle, and none could be created in that time`;
         this.reject(new TapPoolError('ERR_TAP_TIMEOUT', message));
       }, timeoutMillis);
@@ -62,6 +74,6 @@ export class Waiter {
     this.settled = true;
     clearTimeout(this.#timer);
     this.#given?.removeEventListener('abort', this.abort);
-    this.#onSettled(this);
+    this.#hooks.onSettled(this);
   }
 }

@@ -68,6 +68,28 @@ describe('waiting for a TAP', () => {
     await pool.close();
   });
 
+  test('without names of their own, those for whom TAPs are being made are served by what becomes idle as well', async () => {
+    const { fake, pool } = await openWarm({ size: 2 });
+    const leases = [pool.tryAcquire()!, pool.tryAcquire()!];
+    const pause = fake.pause({ operation: 'recycleTaps' });
+    const releasing = leases.map((lease) => lease.release());
+    await pause.reached;
+    const order: number[] = [];
+    const calls = Array.from({ length: 4 }, async (_, i) => {
+      const lease = await pool.acquire();
+      order.push(i);
+      return lease.source;
+    });
+    await turns(3);
+    pause.resume();
+    await Promise.all(releasing);
+    assert.deepEqual(await Promise.all(calls), ['pool', 'pool', 'created', 'created']);
+    assert.deepEqual(order, [0, 1, 2, 3]);
+    await settled(pool);
+    assertAgreement(fake, pool);
+    await pool.close();
+  });
+
   test('acquireTimeoutMillis: the call rejects, and what was made for it serves another', async () => {
     const { fake, pool } = open({ size: 2, acquireTimeoutMillis: 20 });
     const pause = fake.pause({ operation: 'createTaps' });
