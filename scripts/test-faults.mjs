@@ -22,5 +22,12 @@ const files = readdirSync(`${root}/test/faults`)
   .filter((path) => words.length === 0 || words.some((word) => path.includes(word)));
 if (files.length === 0) console.error(`No test file matches: ${words.join(' ')}`);
 
-const [command, ...args] = [...unshare, process.execPath, '--test', '--test-concurrency=1', ...files];
+const [command, ...args] = [
+  ...unshare,
+  process.execPath,
+  '--test',
+  '--test-concurrency=1',
+  '--test-timeout=600000',
+  ...files,
+];
 process.exit(files.length > 0 ? run(command, args) : 1);

@@ -23,7 +23,9 @@ const ffi = filesOf('ffi');
 
 /** One file at a time: the integration tests share the namespace, and RTNL is one lock for the whole machine. */
 function test(files, isolated, options) {
-  const node = [process.execPath, '--expose-gc', '--test', '--test-concurrency=1', ...files];
+  // What waits for something that never comes is a failure, with the name of its test.
+  const limits = ['--test-concurrency=1', '--test-timeout=600000'];
+  const node = [process.execPath, '--expose-gc', '--test', ...limits, ...files];
   const [command, ...args] = isolated ? [...unshare, ...node] : node;
   return run(command, args, options);
 }

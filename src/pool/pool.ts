@@ -23,7 +23,7 @@ import { TapLease } from './lease.js';
 import { debugLogger } from './logger.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
 import { Quarantine } from './quarantine.js';
-import { LASTING, Refill } from './refill.js';
+import { Refill } from './refill.js';
 import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
@@ -233,7 +233,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.#refuseClosed();
     const failure = await this.#track(this.#fill.join(signal));
     // Whether TAPs can be made here at all is to be asked again.
-    if (failure && LASTING.has(failure.code)) this.#checked = undefined;
+    if (failure) this.#checked = undefined;
   }
 
   /**

@@ -8,9 +8,8 @@ const LONGEST_DELAY_MILLIS = 30_000;
 const CALM_MILLIS = 10_000;
 const LONGEST_DRIFT_DELAY_MILLIS = 5000;
 /** What does not pass by itself: the next occasion tries again, but no timer does. */
-export const LASTING: ReadonlySet<string> = new Set([
+const LASTING = new Set([
   ...['ERR_TAP_PERMISSION', 'ERR_TAP_NO_TUN', 'ERR_TAP_ADDON', 'ERR_TAP_NETNS', 'ERR_TAP_CLOSED'],
-  ...['ERR_TAP_BRIDGE_NOT_FOUND', 'ERR_TAP_NOT_A_BRIDGE'],
 ]);
 
 export interface RefillParts {

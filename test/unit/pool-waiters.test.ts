@@ -91,9 +91,13 @@ describe('waiting for a TAP', () => {
   });
 
   test('acquireTimeoutMillis: the call rejects, and what was made for it serves another', async () => {
-    const { fake, pool } = open({ size: 2, acquireTimeoutMillis: 20 });
+    const { fake, pool } = open({ size: 2, acquireTimeoutMillis: 300 });
     const pause = fake.pause({ operation: 'createTaps' });
-    await assert.rejects(pool.acquire(), refused('ERR_TAP_TIMEOUT', { message: /no TAP within 20 ms/ }));
+    const call = pool.acquire();
+    call.catch(() => undefined);
+    // From here on it is too late to withdraw the creation.
+    await pause.reached;
+    await assert.rejects(call, refused('ERR_TAP_TIMEOUT', { message: /no TAP within 300 ms/ }));
     assert.equal(pool.stats().waiting, 0);
     pause.resume();
     await until(() => pool.stats().idle === 1);
@@ -106,7 +110,10 @@ describe('waiting for a TAP', () => {
   test('timeoutMillis of a call goes before that of the pool; a TAP under the caller’s name is deleted', async () => {
     const { fake, pool } = open({ size: 2, acquireTimeoutMillis: 1_000_000 });
     const pause = fake.pause({ operation: 'createTaps', at: 'after' });
-    await assert.rejects(pool.acquire('vm-7', { timeoutMillis: 20 }), refused('ERR_TAP_TIMEOUT'));
+    const call = pool.acquire('vm-7', { timeoutMillis: 300 });
+    call.catch(() => undefined);
+    await pause.reached;
+    await assert.rejects(call, refused('ERR_TAP_TIMEOUT'));
     pause.resume();
     await until(() => tapNames(fake).length === 0);
     await settled(pool);
