@@ -18,7 +18,7 @@ export interface TapPoolEvents {
   bridgeNearlyFull: [{ readonly bridge: string; readonly ports: number; readonly limit: number }];
   /**
    * The pool could not be filled up in the background. It is tried again after so many milliseconds; undefined: not
-   * before the next TAP is deleted, for nothing passes by itself here (a permission, a missing device or bridge).
+   * before the next TAP is deleted, for nothing passes by itself here (a permission, a missing device).
    */
   refillFailed: [{ readonly error: TapPoolError; readonly retryMillis: number | undefined }];
   /** Notifications of the kernel were lost, so all idle TAPs were read again. */

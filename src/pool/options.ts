@@ -13,7 +13,9 @@ export interface TapPoolLogger {
 
 export interface TapPoolOptions extends BridgePortFlags {
   /**
-   * How many idle TAPs to keep. 0 switches the pool off: every `acquire` creates its TAP.
+   * How many idle TAPs to keep. `ensure` fills to it, released TAPs come back up to it, and after a deletion the pool is
+   * filled again in the background. Taking a TAP does not: whoever launches faster than VMs end calls `ensure` again. 0
+   * switches the pool off: every `acquire` creates its TAP.
    *
    * Minimum: `0`. Maximum: `1000000`, and no more than the prefix has names for.
    */
