@@ -97,11 +97,16 @@ export class Graveyard {
     const results = await this.#remove(batch);
     this.#inProgress -= batch.length;
     let closing = false;
+    const progress = results.some(isGone);
     for (const [i, grave] of batch.entries()) {
       const result = results[i] as Result<true>;
-      const gone = !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
+      const gone = isGone(result);
       if (gone) this.deleted += 1;
-      else if (grave.again > 0 && mayPass(result)) {
+      else if (progress && isShortOfDescriptors(result)) {
+        // The others of its group had them.
+        this.#waiting.push(grave);
+        continue;
+      } else if (grave.again > 0 && mayPass(result)) {
         grave.again -= 1;
         closing ||= result.code === 'ERR_TAP_HELD';
         this.#waiting.push(grave);
@@ -130,6 +135,15 @@ export class Graveyard {
       return batch.map(() => error);
     }
   }
+}
+
+/** Deleted, by us or by somebody else before. */
+function isGone(result: Result<true>): result is true {
+  return !(result instanceof TapPoolError) || result.code === 'ERR_TAP_NOT_FOUND';
+}
+
+function isShortOfDescriptors({ errno }: TapPoolError): boolean {
+  return errno === 'EMFILE' || errno === 'ENFILE';
 }
 
 function mayPass({ code, holders = [] }: TapPoolError): boolean {

@@ -210,6 +210,16 @@ describe('release', () => {
     assert.equal(pool.stats().deleted, 100);
   });
 
+  test('with too few descriptors for a group is deleted in several', async () => {
+    const { fake, pool } = open({ size: 0 });
+    const leases = await Promise.all(Array.from({ length: 8 }, () => pool.acquire()));
+    fake.fail('removeTaps', 'EMFILE', { when: ({ name }) => Number(name?.slice(-1)) > 2, times: 7 });
+    const results = await Promise.all(leases.map((lease) => lease.release()));
+    assert.deepEqual(new Set(results.map(({ status }) => status)), new Set(['retired']));
+    assert.deepEqual(tapNames(fake), []);
+    assertAgreement(fake, pool);
+  });
+
   test('one failure of many rejects one', async () => {
     const { fake, pool } = open({ size: 0 });
     const leases = await Promise.all(Array.from({ length: 10 }, () => pool.acquire()));
