@@ -50,7 +50,7 @@ export function parseAcquire(
 ): AcquireCall {
   const bag = typeof first === 'object' && (first as unknown) !== null ? first : undefined;
   const fallbackName = bag ? undefined : (first as string | undefined);
-  const options = bag ?? second ?? {};
+  const options = bag ?? (second === undefined ? {} : second);
   checkKeys(options, ['signal', 'label', 'timeoutMillis', ...HAND_OVER_KEYS], 'acquire');
   const signal = signalOf(options);
   const { label, timeoutMillis } = options;
