@@ -44,13 +44,13 @@ export const PLAIN_CALL: AcquireCall = Object.freeze({
 
 /** Of `acquire(options)`, `acquire(fallbackName)` and `acquire(fallbackName, options)`. */
 export function parseAcquire(
-  first: string | AcquireOptions | undefined,
-  second: AcquireOptions | undefined,
   template: Settings['template'],
+  first: string | AcquireOptions | undefined,
+  second: AcquireOptions = {},
 ): AcquireCall {
   const bag = typeof first === 'object' && (first as unknown) !== null ? first : undefined;
   const fallbackName = bag ? undefined : (first as string | undefined);
-  const options = bag ?? (second === undefined ? {} : second);
+  const options = bag ?? second;
   checkKeys(options, ['signal', 'label', 'timeoutMillis', ...HAND_OVER_KEYS], 'acquire');
   const signal = signalOf(options);
   const { label, timeoutMillis } = options;

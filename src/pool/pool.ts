@@ -265,7 +265,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
     if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
-      const call = parseAcquire(first, second, this.#settings.template);
+      const call = parseAcquire(this.#settings.template, first, second);
       this.#refuseClosed();
       if (call.signal?.aborted) throw abortError(call.signal);
       const acquire = () => this.#acquirer.acquire(call);
