@@ -1,4 +1,5 @@
 /** What becomes of a TAP that comes back: recycled, retired, or quarantined while somebody still holds it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { TapPoolError } from '../errors.js';
 import type { RecycleTarget, Result, TapKernel } from '../kernel/kernel.js';
 import type { Bridges } from './bridges.js';
@@ -12,6 +13,12 @@ import { parseStamp, sameInstance, type Instance } from './stamp.js';
 
 /** TAPs per call of the kernel: the first of a burst are idle again before the last are reset. */
 const BATCH = 64;
+
+/**
+ * To look at a descriptor of another process (/proc/PID/fdinfo) Linux holds its file for a moment, and a child has copies
+ * of its parent's between fork and exec: a TAP that was closed meanwhile is busy for as long.
+ */
+const CLOSING_MILLIS = 2;
 
 export interface ReturnsParts {
   readonly kernel: TapKernel;
@@ -146,7 +153,7 @@ export class Returns {
     const recycled = batch.slice(0, places);
     let results: Result<true>[] = [];
     try {
-      results = await this.reset(recycled.map(({ tap }) => tap));
+      results = await this.#resetPatiently(recycled.map(({ tap }) => tap));
     } finally {
       const clean = recycled.flatMap(({ tap }, i) => (results[i] === true ? [tap] : []));
       this.recycled += clean.length;
@@ -154,6 +161,17 @@ export class Returns {
       if (settling) await settling;
     }
     for (const [i, { then }] of recycled.entries()) then(results[i] as Result<true>);
+  }
+
+  /** … and those that are busy though nobody is found to hold them, once more. */
+  async #resetPatiently(taps: readonly PooledTap[]): Promise<Result<true>[]> {
+    const results = await this.reset(taps);
+    const busy = [...results.keys()].filter((i) => isBusyWithoutHolder(results[i] as Result<true>));
+    if (busy.length === 0) return results;
+    await sleep(CLOSING_MILLIS);
+    const again = await this.reset(busy.map((i) => taps[i] as PooledTap));
+    for (const [n, i] of busy.entries()) results[i] = again[n] as Result<true>;
+    return results;
   }
 
   /** Makes the TAPs as good as new; whoever calls keeps their places. `ERR_TAP_HELD`: it is as it was. */
@@ -246,4 +264,10 @@ export class Returns {
     if (result instanceof TapPoolError) throw result;
     return { status: 'retired', name };
   }
+}
+
+function isBusyWithoutHolder(result: Result<true>): boolean {
+  return (
+    result instanceof TapPoolError && result.code === 'ERR_TAP_HELD' && (result.holders ?? []).length === 0
+  );
 }

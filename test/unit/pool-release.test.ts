@@ -12,6 +12,7 @@ import {
   settled,
   tapNames,
   taps,
+  until,
 } from '../support/pool-scene.js';
 
 describe('release', () => {
@@ -321,5 +322,28 @@ describe('release that fails', () => {
       assert.deepEqual([lease.released, pool.stats().leased], [true, 0]);
       assertAgreement(fake, pool);
     }
+  });
+});
+
+describe('a TAP that is busy though nobody is found to hold it', () => {
+  test('is tried once more before anybody calls it held', async () => {
+    const { fake, pool } = await openWarm({ size: 2 });
+    const lease = await pool.acquire();
+    const fault = fake.fail('recycleTaps', 'EBUSY');
+    assert.equal((await lease.release()).status, 'recycled');
+    assert.equal(fault.remaining, 0);
+    assertAgreement(fake, pool);
+    await pool.close();
+  });
+
+  test('and is quarantined when it stays busy', async () => {
+    const { fake, pool } = await openWarm({ size: 2 });
+    const lease = await pool.acquire();
+    fake.fail('recycleTaps', 'EBUSY', { times: 2 });
+    assert.deepEqual(await lease.release(), { status: 'quarantined', name: lease.name, holders: [] });
+    await until(() => pool.stats().quarantined === 0);
+    assert.equal(pool.stats().idle, 2);
+    assertAgreement(fake, pool);
+    await pool.close();
   });
 });
