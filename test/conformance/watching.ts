@@ -23,8 +23,16 @@ export const watching: Chapter = (host) => {
       for (const kernel of [host().kernel, another]) {
         const tap = await create(kernel, { alias: 'mine', mtu: 1400 });
         // While it is made, it is held by whoever makes it: that it no longer is may be told last.
-        const link = await heard.change(tap.ifindex, ({ up, carrier }) => up && !carrier);
-        assert.deepEqual(settled(link), await read(kernel, tap.ifindex));
+        const { tun, ...told } = settled(
+          await heard.change(
+            tap.ifindex,
+            ({ up, carrier, addrGenMode }) => up && !carrier && addrGenMode === 1,
+          ),
+        );
+        const { tun: tunNow, ...now } = await read(kernel, tap.ifindex);
+        assert.deepEqual(told, now);
+        // Linux does not tell of persistence, which comes last.
+        assert.deepEqual({ ...tun, persist: true }, tunNow);
       }
       await another.close();
     });

@@ -118,8 +118,10 @@ const HARMLESS = [
   'ethtool.requested',
 ];
 
+export const isHarmful = (path: string): boolean => !HARMLESS.includes(path);
+
 export function assertFresh(portrait: Portrait, fresh: Portrait, except: readonly string[] = []): void {
-  const different = differences(portrait, fresh).filter((path) => !HARMLESS.includes(path));
+  const different = differences(portrait, fresh).filter(isHarmful);
   const seen = different.map((path) => `${path}: ${at(portrait, path)}, not ${at(fresh, path)}`).join('\n');
   assert.deepEqual(different, except, `the TAP is not as one that nobody ever used:\n${seen}`);
 }

@@ -6,7 +6,6 @@ import {
   AF_INET6,
   AttributeReader,
   BR_VLAN_MSG_LENGTH,
-  concatMessages,
   decodeLinkMessage,
   decodeMessages,
   IFF_LOWER_UP,
@@ -127,25 +126,6 @@ export function addressRows(replies: Uint8Array, ifindex: number, ipv6 = false):
 /** A dump of nothing: NLMSG_DONE alone. */
 function hasNoRows(replies: Uint8Array): boolean {
   return replies.length >= NLMSG_HDRLEN && viewOf(replies).getUint16(4, LITTLE) === NLMSG_DONE;
-}
-
-/** The rows of a dump that are about these links, by link. Of a long dump most rows are about others. */
-export function rowsByLink(replies: Uint8Array, ifindexes: ReadonlySet<number>): Map<number, Uint8Array> {
-  const rows = new Map<number, Uint8Array[]>();
-  const view = viewOf(replies);
-  for (let at = 0; at + NLMSG_HDRLEN + 8 <= replies.length;) {
-    const length = view.getUint32(at, LITTLE);
-    if (length < NLMSG_HDRLEN || length > replies.length - at) break;
-    const ifindex = view.getUint32(at + NLMSG_HDRLEN + 4, LITTLE);
-    if (view.getUint16(at + 4, LITTLE) === RTM_NEWNEIGH && ifindexes.has(ifindex)) {
-      const row = replies.subarray(at, at + length);
-      const some = rows.get(ifindex);
-      if (some) some.push(row);
-      else rows.set(ifindex, [row]);
-    }
-    at += (length + 3) & ~3;
-  }
-  return new Map([...rows].map(([ifindex, some]) => [ifindex, concatMessages(some)]));
 }
 
 /** linux/rtnetlink.h. */

@@ -5,7 +5,7 @@ import { decodeLink, errnoName, getLink } from '../../rtnetlink/index.js';
 import { refusal } from '../arguments.js';
 import type { OperationOptions, RecycleTarget, Result, TapSpec } from '../kernel.js';
 import { validateRecycleTarget } from '../names.js';
-import type { Program, ProgramResult } from '../program.js';
+import type { ProgramResult } from '../program.js';
 import { CleanReplies } from './clean-replies.js';
 import { createProgram } from './create.js';
 import { description } from './description.js';
@@ -16,20 +16,12 @@ import {
   fingerprint,
   forwardingRows,
   linkReply,
-  rowsByLink,
   type Fingerprint,
 } from './fingerprint.js';
 import type { HolderFinder } from './holders.js';
 import type { LinkReader } from './read.js';
 import { details, differs } from './residue.js';
-import {
-  forwardingProgram,
-  readingSteps,
-  sampleProgram,
-  scrubProgram,
-  type Residue,
-  type ScrubProgram,
-} from './scrub.js';
+import { readingSteps, sampleProgram, scrubProgram, type Residue, type ScrubProgram } from './scrub.js';
 
 /** What a pass brought: an error that stands, or what is still there (nothing: the TAP is clean). */
 type Verdict =
@@ -42,9 +34,6 @@ interface Sample {
   /** Of TAPs that did not differ from it. */
   readonly clean: CleanReplies;
 }
-
-/** How many TAPs are worth a reading of the forwarding entries of all links. */
-const MANY = 16;
 
 export class Recycler {
   readonly #run: Run;
@@ -111,22 +100,16 @@ export class Recycler {
     call: number,
   ): Promise<void> {
     const again = new Map<number, Residue>();
-    const together = members.length >= MANY;
-    const scrubs = members.map((i) => scrubProgram(targets[i] as RecycleTarget, residues.get(i), together));
-    const programs: Program[] = scrubs.map(({ program }) => program);
-    if (together) programs.push(forwardingProgram());
+    const scrubs = members.map((i) => scrubProgram(targets[i] as RecycleTarget, residues.get(i)));
+    const programs = scrubs.map(({ program }) => program);
     const answers = await this.#run('build', programs, 'recycling a TAP', options);
-    const forwarding = together ? forwardingOf(answers[members.length], targets) : undefined;
     for (const [n, i] of members.entries()) {
       const target = targets[i] as RecycleTarget;
       const scrub = scrubs[n] as ScrubProgram;
       const answer = answers[n] as Result<ProgramResult>;
-      const verdict =
-        forwarding instanceof TapPoolError && !(answer instanceof TapPoolError)
-          ? { error: unfit(target.spec, 'its forwarding entries could not be read', forwarding) }
-          : this.#looksClean(target, scrub, answer, forwarding as Forwarding)
-            ? CLEAN
-            : await this.#judge(target, scrub, answer, forwarding as Forwarding, call, residues.has(i));
+      const verdict = this.#looksClean(target, scrub, answer)
+        ? CLEAN
+        : await this.#judge(target, scrub, answer, call, residues.has(i));
       if ('error' in verdict) results[i] = verdict.error;
       else if (verdict.why === undefined) results[i] = true;
       else if (residues.has(i)) results[i] = unfit(target.spec, verdict.why);
@@ -143,14 +126,13 @@ export class Recycler {
     target: RecycleTarget,
     { program, readings, bigEndian }: ScrubProgram,
     answer: Result<ProgramResult>,
-    forwarding: Forwarding,
   ): boolean {
     const clean = this.#samples.get(description(target.spec))?.clean;
     if (!clean || answer instanceof TapPoolError) return false;
     let link: Uint8Array = NOTHING;
     let addresses: Uint8Array = NOTHING;
     let vlans: Uint8Array = NOTHING;
-    let entries = forwarding?.get(target.ifindex) ?? NOTHING;
+    let entries: Uint8Array = NOTHING;
     for (const { step, errno, output } of answer) {
       // A kernel without VLANs of bridge ports says so of every TAP.
       if (step === readings.vlans) vlans = output;
@@ -165,7 +147,7 @@ export class Recycler {
       else if (step === readings.forwarding) entries = output;
     }
     return (
-      link.length > 0 &&
+      Math.min(link.length, addresses.length, entries.length) > 0 &&
       clean.has(link, vlans) &&
       addressRows(addresses, target.ifindex, target.spec.ipv6).length === 0 &&
       forwardingRows(entries, target.ifindex, target.spec).length === 0
@@ -176,7 +158,6 @@ export class Recycler {
     target: RecycleTarget,
     scrub: ScrubProgram,
     answer: Result<ProgramResult>,
-    forwarding: Forwarding,
     call: number,
     last: boolean,
   ): Promise<Verdict> {
@@ -209,7 +190,7 @@ export class Recycler {
     const ingress = answer.some(({ step, errno }) => step === readings.ingress && errno === 0);
     const rows = [
       ...addressRows(output(readings.addresses), target.ifindex, spec.ipv6),
-      ...forwardingRows(forwarding?.get(target.ifindex) ?? output(readings.forwarding), target.ifindex, spec),
+      ...forwardingRows(output(readings.forwarding), target.ifindex, spec),
     ];
     const link = decodeLink(reply);
     const print = fingerprint(reply, output(readings.vlans));
@@ -284,19 +265,6 @@ function printOf(result: ProgramResult, link: number): Fingerprint | undefined {
   const output = (step: number) => result.find((report) => report.step === step)?.output ?? new Uint8Array();
   const reply = linkReply(output(link));
   return reply && fingerprint(reply, output(link + 1));
-}
-
-/** The forwarding entries by link, where they were read for all; undefined where each TAP's were read with it. */
-type Forwarding = ReadonlyMap<number, Uint8Array> | undefined;
-
-function forwardingOf(
-  answer: Result<ProgramResult> | undefined,
-  targets: readonly RecycleTarget[],
-): Forwarding | TapPoolError {
-  if (answer === undefined || answer instanceof TapPoolError) return answer;
-  const failure = firstFailure(forwardingProgram(), answer);
-  if (failure) return toError(failure, 'reading forwarding entries', undefined);
-  return rowsByLink(answer[0]?.output ?? NOTHING, new Set(targets.map(({ ifindex }) => ifindex)));
 }
 
 const NOTHING = new Uint8Array();

@@ -54,8 +54,7 @@ export interface Readings {
   /** Fails unless the link bears its name, its stamp and its address. */
   readonly identity: number;
   readonly addresses: number;
-  /** Not where the entries of many TAPs are read together, by `forwardingProgram`. */
-  readonly forwarding?: number;
+  readonly forwarding: number;
   readonly ingress: number;
   /** Of a bridge port only. */
   readonly vlans?: number;
@@ -101,24 +100,10 @@ const RESET_STEPS: readonly Step[] = [
 const RESET_BIG_ENDIAN = setInt(0, TUNSETVNETBE, 0);
 
 /**
- * Reads the forwarding entries of all links, for many TAPs at once: the kernel goes through all links of the namespace
- * for every such question, also for one about a single link (net/core/rtnetlink.c, rtnl_fdb_dump).
- */
-export function forwardingProgram(): Program {
-  return [netlink(0, dumpForwarding(0))];
-}
-
-/**
  * The first pass, for what tenants and VMMs mostly do. With `residue`, the second one, for the rest and for what a host
  * may have done: it costs more and is rare.
- *
- * @param together whether the forwarding entries are read by `forwardingProgram`
  */
-export function scrubProgram(
-  { ifindex, alias, spec }: RecycleTarget,
-  residue?: Residue,
-  together = false,
-): ScrubProgram {
+export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: Residue): ScrubProgram {
   const { name, mac, owner, master, port, mtu = 1500, txQueueLength = 1000, up = true } = spec;
   const steps: Step[] = [];
   const add = (...more: Step[]) => steps.push(...more) - 1;
@@ -171,7 +156,9 @@ export function scrubProgram(
     link: add(netlink(0, getLink({ ifindex }))),
     identity: add(expectIdentity((slot += 1), { name, alias: spec.alias, mac })),
     addresses: add(netlink(0, dumpAddresses(ifindex))),
-    ...(together ? {} : { forwarding: add(netlink(0, dumpForwarding(ifindex))) }),
+    // Of this TAP alone: the rows of one port come in one datagram, all of one moment. A dump of all links goes on for many,
+    // and what changes meanwhile may hide a row.
+    forwarding: add(netlink(0, dumpForwarding(ifindex))),
     ingress: optional(getQdisc(ifindex, TC_H_INGRESS)),
     ...(master === undefined ? {} : { vlans: optional(dumpVlans(ifindex)) }),
   };
