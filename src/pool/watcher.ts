@@ -19,8 +19,8 @@ const SETTLING_MILLIS = 100;
  * kernel sends such messages by itself too: the state of the carrier follows within a second (net/core/link_watch.c).
  */
 const QUIET_AFTER_MILLIS = 2000;
-/** Looking for holders walks through all of /proc: of the lane's time it may take this part. */
-const PART_FOR_HOLDERS = 1 / 20;
+/** Looking for holders walks through all of /proc, and disturbs others there: of the lane's time it may take this part. */
+const PART_FOR_HOLDERS = 1 / 100;
 
 export interface WatcherParts {
   readonly kernel: TapKernel;
