@@ -45,7 +45,8 @@ export async function sweep(
   const { links } = await kernel.listLinks({ kind: 'tun' });
   const { free } = takeCensus(links, observer, prefix, new Set());
   const uptime = now();
-  const isYoung = (at: number) => (uptime - at) * 1000 < minAgeMillis;
+  // Whoever stamped it may have read the time a moment later than this process.
+  const isYoung = (at: number) => Math.max(0, uptime - at) * 1000 < minAgeMillis;
   const old = free.filter(({ stamp }) => !isYoung(stamp.at)).map(({ link }) => link);
   const result = {
     deleted: [] as string[],
