@@ -52,7 +52,7 @@ describe('adoption', () => {
     const [used = '', alsoUsed = ''] = leased;
     const before = await ours();
     // A guest runs on it: nothing about it may change.
-    const vmm = await hold([used]);
+    await using vmm = await hold([used]);
     const pool = open();
     const found = await pool.initialize([used, ` ${alsoUsed} `, 'nosuchtap']);
     assert.deepEqual([...found.inUse].sort(), [...leased].sort());
@@ -91,7 +91,7 @@ describe('adoption', () => {
     assert.deepEqual(await ours(), before);
     await pool.ensure();
     assert.equal(pool.stats().idle, 2);
-    const vmm = await hold([before[0]?.name ?? '']);
+    await using vmm = await hold([before[0]?.name ?? '']);
     const dry = await pool.sweep({ dryRun: true });
     assert.deepEqual([dry.deleted.length, dry.held], [2, [{ name: before[0]?.name, holders: [vmm.pid] }]]);
     assert.equal((await ours()).length, 5);
