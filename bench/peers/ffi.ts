@@ -11,7 +11,7 @@ await kernel.check();
 const { links } = await kernel.listLinks();
 const indexOf = (name: string) => links.find((link) => link.name === name)?.ifindex ?? 0;
 const masters = bridges.map(indexOf);
-const targets = names.map((name) => ({ ifindex: indexOf(name), name, alias: 'ffi' }));
+const targets = names.map((name) => ({ ifindex: indexOf(name) }));
 const specs = names.map((name, i) => ({ name, alias: 'ffi', master: masters[i % masters.length] ?? 0 }));
 
 const before = performance.now();
