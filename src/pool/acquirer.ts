@@ -51,7 +51,7 @@ export class Acquirer {
     parts.inventory.claim = (tap) => this.#serve(tap, 'pool');
   }
 
-  /** The newest idle TAP, at once. While others wait there is none. */
+  /** The newest idle TAP, at once. While others wait there is one only if theirs are on their way under names of their own. */
   take(): TapLease | undefined {
     const lease = this.#parts.inventory.take(this.#parts.holder);
     if (lease) this.hits += 1;

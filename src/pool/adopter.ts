@@ -52,8 +52,10 @@ export class Adopter {
     const { prefix } = this.#settings;
     const used = new Set((usedTaps ?? []).map((name) => name.trim()).filter((name) => name !== ''));
     const { links } = await this.#kernel.listLinks();
-    this.#bridges.takeStock(links);
     const census = takeCensus(links, this.#stamps.instance, prefix, used);
+    // What becomes this pool's is counted when it does.
+    const mine = new Set([...census.inUse, ...census.free].map(({ link }) => link.ifindex));
+    this.#bridges.takeStock(links.filter(({ ifindex }) => !mine.has(ifindex)));
     const known = [...census.living, ...census.free, ...census.own].map(({ link }) => link.name);
     await this.#inventory.seed([...used, ...known]);
     const names = (taps: readonly StampedTap[]) => taps.map(({ link }) => link.name);

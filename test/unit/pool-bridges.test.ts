@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { FakeKernel } from 'tap-pool/testing';
-import { assertAgreement, open, openWarm, refused, settled, tapNames, taps } from '../support/pool-scene.js';
+import {
+  assertAgreement,
+  deadStamp,
+  open,
+  openWarm,
+  refused,
+  settled,
+  tapNames,
+  taps,
+} from '../support/pool-scene.js';
 
 function withBridges(...names: string[]): FakeKernel {
   const fake = new FakeKernel();
@@ -96,6 +105,19 @@ describe('several bridges', () => {
     for (let port = 0; port < 200; port++) fake.stranger.create(`q${port}`, { kind: 'dummy', master });
     await pool.initialize([]);
     assert.deepEqual(told, [920, 922]);
+    await pool.close();
+  });
+
+  test('what the pool adopts is not counted twice', async () => {
+    const fake = withBridges('br0');
+    const master = fake.namespace.link({ name: 'br0' })!.ifindex;
+    for (let i = 0; i < 500; i++) fake.stranger.create(`tap-pool-${i}`, { alias: deadStamp(), master });
+    const { pool } = open({ size: 500, bridge: 'br0' }, fake);
+    const told: unknown[] = [];
+    pool.on('bridgeNearlyFull', (load) => told.push(load));
+    const { adopted, retired } = await pool.initialize([]);
+    assert.equal(adopted.length + retired.length, 500);
+    assert.deepEqual(told, []);
     await pool.close();
   });
 

@@ -39,10 +39,10 @@ export class Libc {
   constructor(packages: Packages) {
     this.#packages = packages;
     const { ioctlValue, ...functions } = FUNCTIONS;
-    const library = packages.ffi.Library(null, functions);
+    const loaded = packages.ffi.Library(null, functions);
     // The same function, whose last argument is an int for some requests and a pointer for others.
     const { ioctl } = packages.ffi.Library(null, { ioctl: ioctlValue });
-    this.#functions = { ...library, ioctlValue: ioctl } as Record<keyof typeof FUNCTIONS, ForeignFunction>;
+    this.#functions = { ...loaded, ioctlValue: ioctl } as Record<keyof typeof FUNCTIONS, ForeignFunction>;
   }
 
   /** ioctl(2) with an int, or with memory that the kernel may write to. Resolves to 0 or a positive errno. */
