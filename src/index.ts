@@ -14,3 +14,11 @@ export { TapPool, type EnsureOptions } from './pool/pool.js';
 export type { ReleaseOptions, ReleaseResult } from './pool/release.js';
 export type { TapPoolStats } from './pool/stats.js';
 export type { SweepOptions, SweepResult } from './pool/sweep.js';
+export type {
+  AcquireMessage,
+  CreateMessage,
+  PoolMessage,
+  ReleaseMessage,
+  RetireMessage,
+  TapPoolChannels,
+} from './pool/tracing.js';

@@ -28,6 +28,7 @@ import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import type { TapPoolStats } from './stats.js';
 import { newInstance, stamper, type Stamper } from './stamp.js';
+import { acquiring, releasing, traced, type Calls } from './tracing.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
@@ -66,6 +67,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #adopter: Adopter;
   readonly #watcher: Watcher;
   readonly #refill: Refill;
+  readonly #traced: Calls;
   readonly #inFlight = new InFlight();
   #adopting: Promise<unknown> = Promise.resolve();
   #checked: Promise<void> | undefined;
@@ -87,7 +89,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.emit('bridgeNearlyFull', load);
     });
     this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(this.#kernel, () => this.#acquirer.isAwaited);
+    this.#graveyard = new Graveyard(this.#kernel, settings.prefix, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -158,6 +160,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       fill: this.#fill,
       track: (work) => this.#track(work),
       onFailed: (error, retryMillis) => this.emit('refillFailed', { error, retryMillis }),
+    });
+    this.#traced = traced(settings.prefix, {
+      acquire: (first, second) => this.#acquire(first, second),
+      tryAcquire: () => this.#tryAcquire(),
+      release: (tap, options) => this.#release(tap, options),
     });
   }
 
@@ -240,6 +247,10 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * The newest idle TAP, if there is one, without any kernel call.
    */
   tryAcquire(): TapLease | undefined {
+    return acquiring.hasSubscribers ? this.#traced.tryAcquire() : this.#tryAcquire();
+  }
+
+  #tryAcquire(): TapLease | undefined {
     this.#refuseClosed();
     return this.#acquirer.take();
   }
@@ -263,6 +274,10 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(options: AcquireOptions): Promise<TapLease>;
   acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
   acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    return acquiring.hasSubscribers ? this.#traced.acquire(first, second) : this.#acquire(first, second);
+  }
+
+  #acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
     if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
       const call = parseAcquire(this.#settings.template, first, second);
@@ -284,13 +299,17 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `ERR_TAP_NOT_OWNED`, `ERR_TAP_CLOSED`, and where a TAP could not be deleted; nothing was changed then.
    */
   release(tap: TapLease | string, options: ReleaseOptions = RELEASE_PLAINLY): Promise<ReleaseResult> {
+    return releasing.hasSubscribers ? this.#traced.release(tap, options) : this.#release(tap, options);
+  }
+
+  #release(tap: TapLease | string, options: ReleaseOptions): Promise<ReleaseResult> {
     const plain = options === RELEASE_PLAINLY && tap instanceof TapLease && !this.#closed;
     return plain && TapLease.isOf(tap, this) && !tap.released
       ? this.#takeBack(tap, false)
-      : this.#release(tap, options);
+      : this.#releaseChecked(tap, options);
   }
 
-  async #release(tap: TapLease | string, options: ReleaseOptions): Promise<ReleaseResult> {
+  async #releaseChecked(tap: TapLease | string, options: ReleaseOptions): Promise<ReleaseResult> {
     checkKeys(options, ['force'], 'release');
     if (typeof tap !== 'string' && !(tap instanceof TapLease)) {
       throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'release takes a lease or the name of a TAP');
