@@ -39,8 +39,11 @@ async function work(prefix: string): Promise<TapPool> {
     pause.resume();
   }
   await settled(pool);
-  const { leased, hits, misses, recycled } = pool.stats();
-  assert.deepEqual({ leased, hits, misses, recycled }, { leased: 2, hits: 2, misses: 2, recycled: 1 });
+  // Whether the TAP of the call that gave up was made all the same, is left to chance.
+  await pool.ensure();
+  const { idle, leased, hits, misses, recycled } = pool.stats();
+  const counted = { idle, leased, hits, misses, recycled };
+  assert.deepEqual(counted, { idle: 1, leased: 2, hits: 2, misses: 2, recycled: 1 });
   return pool;
 }
 
@@ -68,11 +71,10 @@ test('prom-client', async () => {
   has('tap_pool_acquire_errors_total{pool="prom-",code="ERR_TAP_INVALID_NAME"} 1');
   has('# TYPE tap_pool_hits_total counter');
 
-  await pool.release('prom-0');
   await pool.acquire();
   const again = await registry.metrics();
   assert(again.includes('tap_pool_hits_total{pool="prom-"} 3\n'), again);
-  assert(again.includes(`tap_pool_recycled_total{pool="prom-"} 2\n`), again);
+  assert(again.includes('tap_pool_taps{pool="prom-",state="idle"} 0\n'), again);
 });
 
 test('OpenTelemetry', async () => {
