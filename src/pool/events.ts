@@ -1,4 +1,6 @@
+import type { EventEmitter } from 'node:events';
 import type { TapPoolError } from '../errors.js';
+import { aside } from './aside.js';
 
 /** What a pool tells those who listen. Names as everywhere: TAPs are told by their interface name. */
 export interface TapPoolEvents {
@@ -23,4 +25,14 @@ export interface TapPoolEvents {
   refillFailed: [{ readonly error: TapPoolError; readonly retryMillis: number | undefined }];
   /** Notifications of the kernel were lost, so all idle TAPs were read again. */
   resync: [];
+}
+
+export type Teller = <Event extends keyof TapPoolEvents>(event: Event, ...args: TapPoolEvents[Event]) => void;
+
+/** Tells those who listen to this pool. */
+export function tellerOf(pool: EventEmitter<TapPoolEvents>): Teller {
+  return (event, ...args) => {
+    // The types of Node compute the arguments of `emit` in a way that leaves them open where the event is.
+    aside(() => pool.emit(event, ...(args as never)));
+  };
 }
