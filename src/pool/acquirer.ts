@@ -78,7 +78,8 @@ export class Acquirer {
     const { inventory, holder, settings, refuseClosed } = this.#parts;
     const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = call;
     // After the grant an abort is too late: nothing lies between it and the caller.
-    const lease = await inventory.takeInTurn(holder, signal);
+    const taking = inventory.takeInTurn(holder, signal);
+    const lease = taking instanceof Promise ? await taking : taking;
     if (lease) {
       this.hits += 1;
       return lease;
@@ -197,7 +198,8 @@ export class Acquirer {
   async #createOne({ fallbackName, signal }: Waiter): Promise<PooledTap> {
     const { inventory, builder, settings } = this.#parts;
     for (let skipped = 0; ; skipped++) {
-      const name = fallbackName ?? (await inventory.nextName());
+      const naming = fallbackName ?? inventory.nextName();
+      const name = typeof naming === 'string' ? naming : await naming;
       const [result] = (await builder.build([name], { urgent: true, signal })) as [Result<PooledTap>];
       if (!(result instanceof TapPoolError)) return result;
       if (fallbackName !== undefined || result.code !== 'ERR_TAP_EXISTS') throw result;

@@ -63,7 +63,7 @@ export class Builder {
     options: OperationOptions,
   ): Promise<Attempt[]> {
     try {
-      await this.#bridges.resolve();
+      if (!this.#bridges.resolved) await this.#bridges.resolve();
     } catch (error) {
       if (!(error instanceof TapPoolError)) throw error;
       return names.map(() => ({ result: error, bridge: undefined }));

@@ -108,6 +108,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       instance,
       stamp,
       track: (work) => this.#track(work),
+      inFlight: this.#inFlight,
       onRetired: () => this.#fillUp(),
       onQuarantined: ({ name }, holders) => {
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
@@ -318,7 +319,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
     }
     const known = TapDescriptorLease.within(lease);
-    const tap = this.#inventory.endLease(known);
+    const tap = this.#inventory.recall(known);
     const takeBack = () => this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(known));
     // What this process has open is no reason to call it held.
     return tap.descriptors ? this.#track(tap.descriptors.close().then(takeBack)) : takeBack();
