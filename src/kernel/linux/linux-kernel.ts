@@ -85,7 +85,7 @@ export class LinuxKernel implements TapKernel {
     this.#netns = netns;
     const run = this.#run.bind(this);
     this.#reader = new LinkReader(run);
-    this.#holders = new HolderFinder(run);
+    this.#holders = new HolderFinder(run, netns);
     this.#remover = new Remover(run, this.#reader, this.#holders);
     this.#watcher = new Watcher(runner, netns);
     this.#recycler = new Recycler(
