@@ -67,7 +67,7 @@ export async function sweep(
   for (const [i, { name }] of old.entries()) {
     const answer = answers[i];
     if (!(answer instanceof TapPoolError)) result.deleted.push(name);
-    else if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders ?? [] });
+    else if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders });
     else if (!GONE.has(answer.code)) result.failed.push(answer);
   }
   return result;
