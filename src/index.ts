@@ -1,4 +1,8 @@
-/** `tap-pool`: a warm pool of Linux TAP interfaces. */
+/**
+ * A warm pool of Linux TAP interfaces.
+ *
+ * @module tap-pool
+ */
 export { TapPoolError } from './errors.js';
 export type {
   CodedTapPoolError,

@@ -1,4 +1,8 @@
-/** `tap-pool/kernel`: the kernel seam and the typed link operations, for those who want only them. */
+/**
+ * The kernel seam and the typed link operations, for those who want only them.
+ *
+ * @module tap-pool/kernel
+ */
 export { TapPoolError } from '../errors.js';
 export type {
   CodedTapPoolError,

@@ -92,6 +92,7 @@ export interface FakeHolder {
   setCarrier(on: boolean): void;
   /** Closes the descriptor. Idempotent. */
   release(): void;
+  /** The same as `release()`. */
   [Symbol.dispose](): void;
 }
 
@@ -113,6 +114,7 @@ export class FakeKernel implements TapKernel {
   readonly #watches = new Set<FakeWatch>();
   #closed = false;
 
+  /** A kernel with a namespace of its own, unless it is given one. */
   constructor({ namespace = new FakeNamespace(), latency }: FakeKernelOptions = {}) {
     this.namespace = namespace;
     this.stranger = new FakeStranger(namespace);
