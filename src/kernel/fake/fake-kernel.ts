@@ -69,6 +69,7 @@ import {
 import { FakeStranger } from './stranger.js';
 import { FakeWatch } from './watch.js';
 
+/** What a {@link FakeKernel} is to be. */
 export interface FakeKernelOptions {
   /**
    * The namespace to work in. Give several kernels the same one to play several processes, or the restart of one.
