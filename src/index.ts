@@ -1,5 +1,21 @@
-/** `tap-pool`: a warm pool of Linux TAP interfaces. */
-export { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from './errors.js';
+/**
+ * A warm pool of Linux TAP interfaces.
+ *
+ * @module tap-pool
+ */
+export { TapPoolError } from './errors.js';
+export type {
+  CodedTapPoolError,
+  TapAbortError,
+  TapDeadlineError,
+  TapErrorCode,
+  TapErrorCodes,
+  TapHeldError,
+  TapOutcome,
+  TapPermissionError,
+  TapPoolErrorConstructor,
+  TapPoolErrorFields,
+} from './errors.js';
 export type { BridgePortFlags, TapKernel, TapOwner } from './kernel/kernel.js';
 export type { InitializeResult } from './pool/adoption.js';
 export { TapDescriptorLease } from './pool/descriptors.js';

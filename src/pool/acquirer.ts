@@ -1,5 +1,5 @@
 /** Handing TAPs out: the newest idle one, or one that is made for the call. */
-import { TapPoolError } from '../errors.js';
+import { TapPoolError, wasApplied } from '../errors.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import type { AcquireCall } from './acquire-options.js';
 import type { Builder } from './builder.js';
@@ -185,7 +185,7 @@ export class Acquirer {
         tap.labelled = true;
         return lease;
       } catch (error) {
-        if (error instanceof TapPoolError && error.outcome === 'applied') tap.alias = alias;
+        if (wasApplied(error)) tap.alias = alias;
         await this.#parts.track(this.#parts.returns.discard(this.#parts.inventory.endLease(lease)));
         const gone =
           error instanceof TapPoolError &&

@@ -2,6 +2,7 @@
 import { TapPoolError } from '../errors.js';
 import { checkKeys } from '../kernel/arguments.js';
 
+/** What `close` takes. */
 export interface CloseOptions {
   /**
    * `'delete'` the idle TAPs, or `'keep'` them for the next process, whose `initialize` adopts them.

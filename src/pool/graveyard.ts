@@ -146,6 +146,6 @@ function isShortOfDescriptors({ errno }: TapPoolError): boolean {
   return errno === 'EMFILE' || errno === 'ENFILE';
 }
 
-function mayPass({ code, holders = [] }: TapPoolError): boolean {
-  return code === 'ERR_TAP_HELD' ? holders.length === 0 : !FINAL.has(code);
+function mayPass(error: TapPoolError): boolean {
+  return error.code === 'ERR_TAP_HELD' ? error.holders.length === 0 : !FINAL.has(error.code);
 }

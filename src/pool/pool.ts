@@ -31,6 +31,7 @@ import { newInstance, stamper, type Stamper } from './stamp.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
 
+/** What `ensure` takes. */
 export interface EnsureOptions {
   /** Stops waiting; the fill stops too, unless somebody else waits for it. */
   readonly signal?: AbortSignal;
@@ -162,10 +163,12 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     });
   }
 
+  /** How many idle TAPs the pool keeps: the option. */
   get size(): number {
     return this.#settings.size;
   }
 
+  /** One snapshot of the pool; costs no kernel call. */
   stats(): TapPoolStats {
     return {
       size: this.#settings.size,
@@ -387,6 +390,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     }
   }
 
+  /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -1,6 +1,6 @@
 /** What becomes of a TAP that comes back: recycled, retired, or quarantined while somebody still holds it. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TapPoolError } from '../errors.js';
+import { TapPoolError, type TapHeldError } from '../errors.js';
 import type { RecycleTarget, Result, TapKernel } from '../kernel/kernel.js';
 import type { Bridges } from './bridges.js';
 import type { Graveyard } from './graveyard.js';
@@ -133,7 +133,7 @@ export class Returns {
     throw result;
   }
 
-  #quarantined(tap: PooledTap, { holders = [] }: TapPoolError): ReleaseResult {
+  #quarantined(tap: PooledTap, { holders }: TapHeldError): ReleaseResult {
     this.#parts.quarantine.add(tap);
     this.#parts.onQuarantined(tap, holders);
     return { status: 'quarantined', name: tap.name, holders };
@@ -292,7 +292,8 @@ export class Returns {
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: name });
     }
     if (!force) {
-      const message = `${name} is not leased from this pool and does not bear its stamp; { force: true } deletes it all the same`;
+      const isTap = link.tun?.type === 'tap';
+      const message = `${name} is not leased from this pool and does not bear its stamp${isTap ? '; { force: true } deletes it all the same' : ', and is no TAP'}`;
       throw new TapPoolError('ERR_TAP_NOT_OWNED', message, { tap: name });
     }
     const [result] = await kernel.removeTaps([
@@ -308,7 +309,5 @@ function isTarget(target: Result<RecycleTarget>): target is RecycleTarget {
 }
 
 function isBusyWithoutHolder(result: Result<true>): boolean {
-  return (
-    result instanceof TapPoolError && result.code === 'ERR_TAP_HELD' && (result.holders ?? []).length === 0
-  );
+  return result instanceof TapPoolError && result.code === 'ERR_TAP_HELD' && result.holders.length === 0;
 }
