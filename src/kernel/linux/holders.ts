@@ -54,8 +54,7 @@ export class HolderFinder {
     // Not knowing who holds it does not make it free.
     const found = await this.find([name]).catch(() => new Map<string, number[]>());
     const holders = found.get(name) ?? [];
-    const by =
-      holders.length > 0 ? `process ${holders.join(', ')}` : 'a process that this one may not inspect';
+    const by = holders.length > 0 ? `process ${holders.join(', ')}` : 'a process out of sight';
     return new TapPoolError('ERR_TAP_HELD', `${name} is held open by ${by}`, {
       errno: 'EBUSY',
       syscall: 'ioctl TUNSETIFF',
