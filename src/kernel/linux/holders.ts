@@ -87,8 +87,7 @@ export class HolderFinder {
     // Somebody does, so that those whom `find` leaves out are better than nobody.
     const holders =
       found.length > 0 ? found : ((await this.#findAnywhere([name]).catch(unknown)).get(name) ?? []);
-    const by =
-      holders.length > 0 ? `process ${holders.join(', ')}` : 'a process that this one may not inspect';
+    const by = holders.length > 0 ? `process ${holders.join(', ')}` : 'a process out of sight';
     return new TapPoolError('ERR_TAP_HELD', `${name} is held open by ${by}`, {
       errno: 'EBUSY',
       syscall: 'ioctl TUNSETIFF',

@@ -25,6 +25,8 @@ export interface LaneOptions {
   readonly name: string;
   readonly netns: string | undefined;
   readonly replyTimeoutMillis: number;
+  /** See addon.ts. */
+  readonly ownDescriptors: boolean;
 }
 
 /** One call of `run`. */
@@ -187,12 +189,13 @@ export class LaneQueue {
   }
 
   #newThread(): NativeLane {
-    const { name, netns, replyTimeoutMillis } = this.#options;
+    const { name, netns, replyTimeoutMillis, ownDescriptors } = this.#options;
     const { Lane } = loadAddon();
-    return new Lane(name, netns, replyTimeoutMillis, (result, urgent) => {
+    const onResult = (result: ArrayBuffer | null, urgent: boolean) => {
       if (result) this.#receive(urgent ? this.#urgent : this.#ordinary, result);
       else this.#finish?.();
-    });
+    };
+    return new Lane(name, netns, replyTimeoutMillis, onResult, ownDescriptors);
   }
 
   #receive(stream: Stream, result: ArrayBuffer): void {
