@@ -22,6 +22,7 @@ export {
 export * from './attachments.js';
 export {
   createBridge,
+  deleteAltNames,
   deleteByGroup,
   deleteByIndex,
   detachXdp,
