@@ -13,7 +13,10 @@ export interface TapErrorCodes {
   ERR_TAP_INVALID_NAME: never;
   /** The caller's `AbortSignal` fired; `cause` is `signal.reason`, `name` is `AbortError`. */
   ERR_TAP_ABORTED: never;
-  /** `acquire` waited for longer than its `timeoutMillis` or the pool's `acquireTimeoutMillis`. */
+  /**
+   * `acquire` waited for longer than its `timeoutMillis` or the pool's `acquireTimeoutMillis`, or `close` for longer than
+   * its `timeoutMillis`: `taps` names what was not back by then.
+   */
   ERR_TAP_TIMEOUT: never;
   /** As many calls of `acquire` wait already as `maxQueue` allows. */
   ERR_TAP_QUEUE_FULL: never;
@@ -74,6 +77,8 @@ export interface TapPoolErrorFields {
   kernelOffset?: number | undefined;
   /** With `ERR_TAP_HELD`: ids of the processes that hold the TAP, as far as this process may see them. */
   holders?: readonly number[] | undefined;
+  /** Of `close` with `timeoutMillis`: names of the TAPs that did not come back, or that a process held still. */
+  taps?: readonly string[] | undefined;
   /** With `ERR_TAP_DEADLINE`: what reading the link back showed. */
   outcome?: 'applied' | 'not-applied' | 'unknown' | undefined;
   cause?: unknown;
@@ -87,6 +92,7 @@ export class TapPoolError extends Error {
   declare readonly kernelMessage?: string;
   declare readonly kernelOffset?: number;
   declare readonly holders?: readonly number[];
+  declare readonly taps?: readonly string[];
   declare readonly outcome?: 'applied' | 'not-applied' | 'unknown';
 
   constructor(code: TapErrorCode, message: string, fields: TapPoolErrorFields = {}) {

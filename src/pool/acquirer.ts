@@ -107,9 +107,9 @@ export class Acquirer {
     return this.waiting > 0 || performance.now() - this.#lastMiss < MOMENT_MILLIS;
   }
 
-  /** Rejects those for which no TAP is being made yet. */
-  refuseAll(error: TapPoolError): void {
-    for (const waiter of this.#queue) if (!this.#builds.has(waiter)) waiter.reject(error);
+  /** Rejects those for which no TAP is being made yet, or also those for which one is. */
+  refuseAll(error: TapPoolError, { made = false } = {}): void {
+    for (const waiter of this.#queue) if (made || !this.#builds.has(waiter)) waiter.reject(error);
   }
 
   #onSettled(waiter: Waiter): void {
