@@ -5,6 +5,8 @@ export type { InitializeResult } from './pool/adoption.js';
 export { TapDescriptorLease } from './pool/descriptors.js';
 export type { HandOverOptions } from './pool/handover.js';
 export { TapLease } from './pool/lease.js';
+export type { LatencySummary, TapPoolLatencies } from './pool/latencies.js';
+export type { LeaseWarning } from './pool/lease-book.js';
 export { isTapPoolName, parseTapPoolIndex } from './pool/names.js';
 export type { TapPoolLogger, TapPoolOptions } from './pool/options.js';
 export type { TapPoolEvents } from './pool/events.js';

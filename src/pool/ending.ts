@@ -14,6 +14,7 @@ import type { Fill } from './fill.js';
 import type { Graveyard } from './graveyard.js';
 import type { InFlight } from './in-flight.js';
 import type { Inventory, PooledTap } from './inventory.js';
+import type { LeaseBook } from './lease-book.js';
 import type { Settings, TapPoolLogger } from './options.js';
 import type { Quarantine } from './quarantine.js';
 import type { Refill } from './refill.js';
@@ -36,6 +37,7 @@ export interface EndingParts {
   readonly refill: Refill;
   readonly watcher: Watcher;
   readonly inFlight: InFlight;
+  readonly book: LeaseBook | undefined;
   /** The stamp of a TAP that is left to whoever adopts it. */
   readonly abandoned: () => string;
 }
@@ -188,6 +190,7 @@ export class Ending {
         deleting.push(closed(tap).then(() => returns.retireAtClose(tap, force)));
       }
     }
+    this.#parts.book?.stop();
     const results = await Promise.all(deleting);
     if (!settings.kernel) await kernel.close();
     const left: string[] = [];

@@ -18,6 +18,8 @@ import { Graveyard } from './graveyard.js';
 import { InFlight } from './in-flight.js';
 import { HandOver } from './handover.js';
 import { Inventory, type PooledTap } from './inventory.js';
+import { Latencies } from './latencies.js';
+import { openBook, type LeaseBook } from './lease-book.js';
 import { TapLease } from './lease.js';
 import { debugLogger } from './logger.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
@@ -26,7 +28,7 @@ import { Refill } from './refill.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
 import { RELEASE_PLAINLY, Releases } from './releases.js';
 import { Returns } from './returns.js';
-import type { TapPoolStats } from './stats.js';
+import { readStats, type TapPoolStats } from './stats.js';
 import { newInstance, stamper, type Stamper } from './stamp.js';
 import { use, type UseFunction, type UseOptions } from './use.js';
 import { Watcher } from './watcher.js';
@@ -64,6 +66,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #warmup: Warmup;
   readonly #ending: Ending;
   readonly #releases: Releases;
+  readonly #latencies: Latencies | undefined;
+  readonly #book: LeaseBook | undefined;
   readonly #inFlight = new InFlight();
   #adopting: Promise<unknown> = Promise.resolve();
 
@@ -82,8 +86,13 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.#logger.warn(load, 'a bridge is nearly full');
       this.emit('bridgeNearlyFull', load);
     });
-    this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(this.#kernel, () => this.#acquirer.isAwaited);
+    this.#latencies = settings.recordLatencies ? new Latencies() : undefined;
+    const timed = this.#latencies?.timed(this.#kernel) ?? this.#kernel;
+    this.#book = openBook(settings, this.#latencies, this.#logger, (warning) =>
+      this.emit('leaseWarning', warning),
+    );
+    this.#builder = new Builder(timed, settings, this.#bridges, stamp);
+    this.#graveyard = new Graveyard(timed, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -177,6 +186,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       refill: this.#refill,
       watcher: this.#watcher,
       inFlight: this.#inFlight,
+      book: this.#book,
       abandoned: () => stamps.abandoned(),
     });
     this.#releases = new Releases({
@@ -184,6 +194,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       quarantine: this.#quarantine,
       returns: this.#returns,
       ending: this.#ending,
+      book: this.#book,
       logger: this.#logger,
       holder: this,
       track: (work) => this.#track(work),
@@ -195,20 +206,23 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   }
 
   stats(): TapPoolStats {
-    return {
+    return readStats({
       size: this.#settings.size,
-      idle: this.#inventory.idle,
-      leased: this.#inventory.leased,
-      building: this.#inventory.reserved,
-      quarantined: this.#quarantine.size,
-      retiring: this.#graveyard.size,
-      waiting: this.#acquirer.waiting,
-      hits: this.#acquirer.hits,
-      misses: this.#acquirer.misses,
-      created: this.#builder.created,
-      deleted: this.#graveyard.deleted,
-      recycled: this.#returns.recycled,
-    };
+      inventory: this.#inventory,
+      quarantine: this.#quarantine,
+      graveyard: this.#graveyard,
+      acquirer: this.#acquirer,
+      handOver: this.#handOver,
+      releases: this.#releases,
+      builder: this.#builder,
+      returns: this.#returns,
+      latencies: this.#latencies,
+    });
+  }
+
+  /** Begins the latencies of `stats` anew, e.g. after they were exported. What counts from the start stays. */
+  resetLatencies(): void {
+    this.#latencies?.reset();
   }
 
   /**
@@ -274,7 +288,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    */
   tryAcquire(): TapLease | undefined {
     this.#refuseClosed();
-    return this.#acquirer.take();
+    const lease = this.#acquirer.take();
+    if (this.#book !== undefined && lease !== undefined) this.#book.took(lease);
+    return lease;
   }
 
   /**
@@ -296,6 +312,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(options: AcquireOptions): Promise<TapLease>;
   acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
   acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    if (this.#book === undefined) return this.#acquire(first, second);
+    return this.#book.acquire(() => this.#acquire(first, second));
+  }
+
+  #acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
     if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
       const call = parseAcquire(this.#settings.template, first, second);

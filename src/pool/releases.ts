@@ -6,6 +6,7 @@ import { TapDescriptorLease } from './descriptors.js';
 import type { Ending } from './ending.js';
 import type { Inventory } from './inventory.js';
 import { TapLease, type LeaseHolder } from './lease.js';
+import type { LeaseBook } from './lease-book.js';
 import type { TapPoolLogger } from './options.js';
 import type { Quarantine } from './quarantine.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
@@ -18,6 +19,7 @@ export interface ReleasesParts {
   readonly quarantine: Quarantine;
   readonly returns: Returns;
   readonly ending: Ending;
+  readonly book: LeaseBook | undefined;
   readonly logger: TapPoolLogger;
   readonly holder: LeaseHolder;
   /** Work that `close` is to wait for. */
@@ -66,7 +68,7 @@ export class Releases {
   }
 
   #takeBack(lease: TapLease, force: boolean): Promise<ReleaseResult> {
-    const { inventory, returns, holder, track } = this.#parts;
+    const { inventory, returns, holder, book, track } = this.#parts;
     if (!TapLease.isOf(lease, holder)) {
       const message = `the lease of ${lease.name} is of another pool`;
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
@@ -78,9 +80,11 @@ export class Releases {
       this.released -= 1;
       inventory.resumeLease(known);
     };
-    if (!tap.descriptors) return returns.takeBack(tap, force, undo);
     // What this process has open is no reason to call it held.
-    return track(tap.descriptors.close().then(() => returns.takeBack(tap, force, undo)));
+    const taking = tap.descriptors
+      ? track(tap.descriptors.close().then(() => returns.takeBack(tap, force, undo)))
+      : returns.takeBack(tap, force, undo);
+    return book === undefined ? taking : book.release(known, taking);
   }
 
   async #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {
@@ -93,10 +97,12 @@ export class Releases {
 
   /** A TAP that could not be given back, and that nobody else will try to: it is tried again until it is gone. */
   giveUp(lease: TapLease, { code, message: error }: TapPoolError): void {
-    const { inventory, quarantine, ending, logger } = this.#parts;
+    const { inventory, quarantine, ending, book, logger } = this.#parts;
     logger.warn({ tap: lease.name, code, error }, 'a tap cannot be given back after its use');
     if (lease.released || !ending.takesBack) return;
     this.released += 1;
-    quarantine.add(inventory.endLease(TapDescriptorLease.within(lease)));
+    const known = TapDescriptorLease.within(lease);
+    quarantine.add(inventory.endLease(known));
+    book?.end(known);
   }
 }
