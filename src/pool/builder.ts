@@ -6,13 +6,18 @@ import type { PooledTap } from './inventory.js';
 import type { Settings } from './options.js';
 
 export class Builder {
-  readonly #kernel: TapKernel;
+  readonly #kernel: Pick<TapKernel, 'createTaps'>;
   readonly #settings: Settings;
   readonly #bridges: Bridges;
   readonly #stamp: () => string;
   created = 0;
 
-  constructor(kernel: TapKernel, settings: Settings, bridges: Bridges, stamp: () => string) {
+  constructor(
+    kernel: Pick<TapKernel, 'createTaps'>,
+    settings: Settings,
+    bridges: Bridges,
+    stamp: () => string,
+  ) {
     this.#kernel = kernel;
     this.#settings = settings;
     this.#bridges = bridges;

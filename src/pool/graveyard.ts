@@ -29,7 +29,7 @@ const FINAL = new Set(['ERR_TAP_HELD', 'ERR_TAP_NOT_OWNED', 'ERR_TAP_CLOSED']);
 const CLOSING_MILLIS = 20;
 
 export class Graveyard {
-  readonly #kernel: TapKernel;
+  readonly #kernel: Pick<TapKernel, 'removeTaps'>;
   readonly #isAwaited: () => boolean;
   #waiting: Grave[] = [];
   #inProgress = 0;
@@ -41,7 +41,7 @@ export class Graveyard {
   deleted = 0;
 
   /** @param isAwaited whether somebody waits for a TAP to be created, or did a moment ago */
-  constructor(kernel: TapKernel, isAwaited: () => boolean) {
+  constructor(kernel: Pick<TapKernel, 'removeTaps'>, isAwaited: () => boolean) {
     this.#kernel = kernel;
     this.#isAwaited = isAwaited;
   }

@@ -269,8 +269,8 @@ export class Returns {
   }
 
   /** The last that this pool does about a TAP. */
-  retireAtClose(tap: PooledTap): Promise<Result<true>> {
-    return this.#parts.graveyard.bury(tap, { again: true });
+  retireAtClose(tap: PooledTap, force = false): Promise<Result<true>> {
+    return this.#parts.graveyard.bury(tap, { force, again: true });
   }
 
   /** A TAP that nobody is to have: deleted, and where that fails, tried again. */
