@@ -35,3 +35,11 @@ export type { TapPoolStats } from './pool/stats.js';
 export type { SweepOptions, SweepResult } from './pool/sweep.js';
 export type { UseContext, UseFunction, UseOptions } from './pool/use.js';
 export type { EnsureOptions } from './pool/warmup.js';
+export type {
+  AcquireMessage,
+  CreateMessage,
+  PoolMessage,
+  ReleaseMessage,
+  RetireMessage,
+  TapPoolChannels,
+} from './pool/tracing.js';

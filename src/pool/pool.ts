@@ -30,6 +30,7 @@ import { RELEASE_PLAINLY, Releases } from './releases.js';
 import { Returns } from './returns.js';
 import { readStats, type TapPoolStats } from './stats.js';
 import { newInstance, stamper, type Stamper } from './stamp.js';
+import { acquiring, releasing, traced, type Calls } from './tracing.js';
 import { use, type UseFunction, type UseOptions } from './use.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
@@ -68,6 +69,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #releases: Releases;
   readonly #latencies: Latencies | undefined;
   readonly #book: LeaseBook | undefined;
+  readonly #traced: Calls;
   readonly #inFlight = new InFlight();
   #adopting: Promise<unknown> = Promise.resolve();
 
@@ -92,7 +94,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.emit('leaseWarning', warning),
     );
     this.#builder = new Builder(timed, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(timed, () => this.#acquirer.isAwaited);
+    this.#graveyard = new Graveyard(timed, settings.prefix, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -200,6 +202,11 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       holder: this,
       track: (work) => this.#track(work),
     });
+    this.#traced = traced(settings.prefix, {
+      acquire: (first, second) => this.#acquire(first, second),
+      tryAcquire: () => this.#tryAcquire(),
+      release: (tap, options) => this.#releases.release(tap, options),
+    });
   }
 
   /** How many idle TAPs the pool keeps: the option. */
@@ -290,6 +297,10 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * The newest idle TAP, if there is one, without any kernel call.
    */
   tryAcquire(): TapLease | undefined {
+    return acquiring.hasSubscribers ? this.#traced.tryAcquire() : this.#tryAcquire();
+  }
+
+  #tryAcquire(): TapLease | undefined {
     this.#refuseClosed();
     const lease = this.#acquirer.take();
     if (this.#book !== undefined && lease !== undefined) this.#book.took(lease);
@@ -315,11 +326,15 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(options: AcquireOptions): Promise<TapLease>;
   acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
   acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
-    if (this.#book === undefined) return this.#acquire(first, second);
-    return this.#book.acquire(() => this.#acquire(first, second));
+    return acquiring.hasSubscribers ? this.#traced.acquire(first, second) : this.#acquire(first, second);
   }
 
   #acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    if (this.#book === undefined) return this.#grant(first, second);
+    return this.#book.acquire(() => this.#grant(first, second));
+  }
+
+  #grant(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
     if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
       const call = parseAcquire(this.#settings.template, first, second);
@@ -371,7 +386,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `ERR_TAP_NOT_OWNED`, `ERR_TAP_CLOSED`, and where a TAP could not be deleted; nothing was changed then.
    */
   release(tap: TapLease | string, options: ReleaseOptions = RELEASE_PLAINLY): Promise<ReleaseResult> {
-    return this.#releases.release(tap, options);
+    return releasing.hasSubscribers
+      ? this.#traced.release(tap, options)
+      : this.#releases.release(tap, options);
   }
 
   /**
