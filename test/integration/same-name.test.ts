@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TapPool, type TapPoolError } from 'tap-pool';
+import { TapPool, type TapHeldError } from 'tap-pool';
 import { NativeKernel } from 'tap-pool/kernel';
 import { openElsewhere } from '../support/elsewhere.js';
 import { hold } from '../support/holder.js';
@@ -27,7 +27,7 @@ describe('TAPs of one name in several namespaces', () => {
     const [link] = (await one.kernel.listLinks({ kind: 'tun' })).links;
     assert(link);
     const [refused] = await one.kernel.removeTaps([{ ifindex: link.ifindex }]);
-    assert.deepEqual((refused as TapPoolError).holders, [vmm.pid]);
+    assert.deepEqual((refused as TapHeldError).holders, [vmm.pid]);
     await second.stop();
   });
 
@@ -47,7 +47,7 @@ describe('TAPs of one name in several namespaces', () => {
     assert(own && 'ifindex' in own);
     assert.deepEqual(await there.kernel.findHolders([name]), new Map([[name, []]]));
     const [refused] = await there.kernel.removeTaps([{ ifindex }]);
-    assert.deepEqual((refused as TapPoolError).holders, [child.pid]);
+    assert.deepEqual((refused as TapHeldError).holders, [child.pid]);
     child.kill('SIGKILL');
     await exited;
     assert.deepEqual(await here.removeTaps([{ ifindex: own.ifindex }]), [true]);
