@@ -7,13 +7,18 @@ import type { Settings } from './options.js';
 import { creating, traceCreate } from './tracing.js';
 
 export class Builder {
-  readonly #kernel: TapKernel;
+  readonly #kernel: Pick<TapKernel, 'createTaps'>;
   readonly #settings: Settings;
   readonly #bridges: Bridges;
   readonly #stamp: () => string;
   created = 0;
 
-  constructor(kernel: TapKernel, settings: Settings, bridges: Bridges, stamp: () => string) {
+  constructor(
+    kernel: Pick<TapKernel, 'createTaps'>,
+    settings: Settings,
+    bridges: Bridges,
+    stamp: () => string,
+  ) {
     this.#kernel = kernel;
     this.#settings = settings;
     this.#bridges = bridges;
@@ -70,7 +75,7 @@ export class Builder {
     options: OperationOptions,
   ): Promise<Attempt[]> {
     try {
-      await this.#bridges.resolve();
+      if (!this.#bridges.resolved) await this.#bridges.resolve();
     } catch (error) {
       if (!(error instanceof TapPoolError)) throw error;
       return names.map(() => ({ result: error, bridge: undefined }));

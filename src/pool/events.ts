@@ -1,6 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import type { TapPoolError } from '../errors.js';
 import { aside } from './aside.js';
+import type { LeaseWarning } from './lease-book.js';
 
 /** What a pool tells those who listen. Names as everywhere: TAPs are told by their interface name. */
 export interface TapPoolEvents {
@@ -16,6 +17,11 @@ export interface TapPoolEvents {
   drift: [{ readonly name: string; readonly why: string }];
   /** Somebody else deleted a TAP that is leased; releasing it succeeds. */
   lost: [{ readonly name: string }];
+  /**
+   * A TAP has been leased for longer than `leaseWarningMillis`; told once for each lease. `stack`: the lines of the call
+   * that acquired it. Where nobody listens, `process.emitWarning` tells instead (code `TAP_LEASE_AGE`).
+   */
+  leaseWarning: [LeaseWarning];
   /** A bridge has so many ports that it will soon take no more (at most `limit`). Told once, until it has room again. */
   bridgeNearlyFull: [{ readonly bridge: string; readonly ports: number; readonly limit: number }];
   /**
@@ -27,12 +33,18 @@ export interface TapPoolEvents {
   resync: [];
 }
 
-export type Teller = <Event extends keyof TapPoolEvents>(event: Event, ...args: TapPoolEvents[Event]) => void;
+/** True: somebody listens. */
+export type Teller = <Event extends keyof TapPoolEvents>(
+  event: Event,
+  ...args: TapPoolEvents[Event]
+) => boolean;
 
 /** Tells those who listen to this pool. */
 export function tellerOf(pool: EventEmitter<TapPoolEvents>): Teller {
   return (event, ...args) => {
+    const heard = pool.listenerCount(event) > 0;
     // The types of Node compute the arguments of `emit` in a way that leaves them open where the event is.
     aside(() => pool.emit(event, ...(args as never)));
+    return heard;
   };
 }

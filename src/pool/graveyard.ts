@@ -32,7 +32,7 @@ const FINAL = new Set(['ERR_TAP_HELD', 'ERR_TAP_NOT_OWNED', 'ERR_TAP_CLOSED']);
 const CLOSING_MILLIS = 20;
 
 export class Graveyard {
-  readonly #kernel: TapKernel;
+  readonly #kernel: Pick<TapKernel, 'removeTaps'>;
   readonly #prefix: string;
   readonly #isAwaited: () => boolean;
   #waiting: Grave[] = [];
@@ -45,7 +45,7 @@ export class Graveyard {
   deleted = 0;
 
   /** @param isAwaited whether somebody waits for a TAP to be created, or did a moment ago */
-  constructor(kernel: TapKernel, prefix: string, isAwaited: () => boolean) {
+  constructor(kernel: Pick<TapKernel, 'removeTaps'>, prefix: string, isAwaited: () => boolean) {
     this.#kernel = kernel;
     this.#prefix = prefix;
     this.#isAwaited = isAwaited;
@@ -154,6 +154,6 @@ function isShortOfDescriptors({ errno }: TapPoolError): boolean {
   return errno === 'EMFILE' || errno === 'ENFILE';
 }
 
-function mayPass({ code, holders = [] }: TapPoolError): boolean {
-  return code === 'ERR_TAP_HELD' ? holders.length === 0 : !FINAL.has(code);
+function mayPass(error: TapPoolError): boolean {
+  return error.code === 'ERR_TAP_HELD' ? error.holders.length === 0 : !FINAL.has(error.code);
 }

@@ -11,6 +11,7 @@ const EVENTS = Object.keys({
   quarantineTimeout: true,
   drift: true,
   lost: true,
+  leaseWarning: true,
   bridgeNearlyFull: true,
   refillFailed: true,
   resync: true,
@@ -28,7 +29,10 @@ test('invariant 1: what the pool was in the midst of is done, whatever it tells 
   const fake = new FakeKernel();
   const { ifindex: master } = await fake.createBridge('br0');
   for (let port = 0; port < 920; port++) fake.stranger.create(`p${port}`, { kind: 'dummy', master });
-  const { pool } = open({ size: 4, bridge: 'br0', logger, quarantineTimeoutMillis: 0 }, fake);
+  const { pool } = open(
+    { size: 4, bridge: 'br0', logger, quarantineTimeoutMillis: 0, leaseWarningMillis: 1 },
+    fake,
+  );
   for (const event of EVENTS) pool.on(event, fail(event));
   const heard = async (event: string) => {
     await until(() => thrown.has(event));
@@ -57,6 +61,7 @@ test('invariant 1: what the pool was in the midst of is done, whatever it tells 
   assert.deepEqual([pool.stats().idle, pool.stats().leased, pool.stats().quarantined], [4, 0, 0]);
 
   const lost = await pool.acquire();
+  await heard('leaseWarning');
   fake.stranger.delete(lost.name);
   await until(() => thrown.has('lost'));
   await lost.release();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel';
 import { afterEach, describe, test } from 'node:test';
-import { TapPool, TapPoolError, type TapPoolChannels } from 'tap-pool';
+import { TapPool, TapPoolError, type TapHeldError, type TapPoolChannels } from 'tap-pool';
 import { FakeKernel } from 'tap-pool/testing';
 import { assertAgreement, open, openWarm, refused, settled, turns, until } from '../support/pool-scene.js';
 
@@ -234,10 +234,14 @@ describe('tap-pool:create', () => {
     assert.deepEqual(steps(told), ['start', 'end']);
     pause.resume();
     await acquiring;
-    assert.deepEqual(order, [
-      ...['acquire start', 'acquire end', 'create start', 'create end'],
-      ...['create asyncStart', 'create asyncEnd', 'acquire asyncStart', 'acquire asyncEnd'],
-    ]);
+    // Whether the kernel is asked in the turn of the call or a little later is no matter.
+    assert.deepEqual(
+      order.filter((step) => !step.endsWith(' end')),
+      [
+        ...['acquire start', 'create start'],
+        ...['create asyncStart', 'create asyncEnd', 'acquire asyncStart', 'acquire asyncEnd'],
+      ],
+    );
     assert.equal(told[0]?.then.purpose, 'acquire');
     assert.equal(told[0].then.batchSize, 1);
   });
@@ -310,7 +314,7 @@ describe('tap-pool:retire', () => {
     assert.equal((await pool.release(lease)).status, 'quarantined');
     assert.deepEqual(steps(told), FAILED);
     assert.equal(told[4]?.then.outcome, 'failed');
-    assert.deepEqual((told[4].then.error as TapPoolError).holders, [77]);
+    assert.deepEqual((told[4].then.error as TapHeldError).holders, [77]);
     holder[Symbol.dispose]();
     await until(() => pool.stats().quarantined === 0);
     assert.equal(at(told, 'asyncEnd').at(-1)?.outcome, 'retired');
