@@ -1,5 +1,22 @@
-/** `tap-pool`: a warm pool of Linux TAP interfaces. */
-export { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from './errors.js';
+/**
+ * A warm pool of Linux TAP interfaces.
+ *
+ * @module tap-pool
+ */
+export { TapPoolError } from './errors.js';
+export type {
+  CodedTapPoolError,
+  TapAbortError,
+  TapTimeoutError,
+  TapDeadlineError,
+  TapErrorCode,
+  TapErrorCodes,
+  TapHeldError,
+  TapOutcome,
+  TapPermissionError,
+  TapPoolErrorConstructor,
+  TapPoolErrorFields,
+} from './errors.js';
 export type { BridgePortFlags, TapKernel, TapOwner } from './kernel/kernel.js';
 export type { InitializeResult } from './pool/adoption.js';
 export { TapDescriptorLease } from './pool/descriptors.js';
@@ -18,3 +35,11 @@ export type { TapPoolStats } from './pool/stats.js';
 export type { SweepOptions, SweepResult } from './pool/sweep.js';
 export type { UseContext, UseFunction, UseOptions } from './pool/use.js';
 export type { EnsureOptions } from './pool/warmup.js';
+export type {
+  AcquireMessage,
+  CreateMessage,
+  PoolMessage,
+  ReleaseMessage,
+  RetireMessage,
+  TapPoolChannels,
+} from './pool/tracing.js';

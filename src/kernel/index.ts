@@ -1,5 +1,22 @@
-/** `tap-pool/kernel`: the kernel seam and the typed link operations, for those who want only them. */
-export { TapPoolError, type TapErrorCode, type TapPoolErrorFields } from '../errors.js';
+/**
+ * The kernel seam and the typed link operations, for those who want only them.
+ *
+ * @module tap-pool/kernel
+ */
+export { TapPoolError } from '../errors.js';
+export type {
+  CodedTapPoolError,
+  TapAbortError,
+  TapTimeoutError,
+  TapDeadlineError,
+  TapErrorCode,
+  TapErrorCodes,
+  TapHeldError,
+  TapOutcome,
+  TapPermissionError,
+  TapPoolErrorConstructor,
+  TapPoolErrorFields,
+} from '../errors.js';
 export type * from './kernel.js';
 export type * from './link-operations.js';
 export { NativeKernel, type NativeKernelOptions } from './native/native-kernel.js';

@@ -7,6 +7,7 @@
 import type { TapPoolError } from '../errors.js';
 import type { LinkOperations } from './link-operations.js';
 
+/** What came of one item: its value, or the error for which there is none. */
 export type Result<T> = T | TapPoolError;
 
 /** Bridge port flags, as `ip link set dev NAME type bridge_slave …` takes them. */
@@ -114,6 +115,7 @@ export interface TunInfo {
   readonly disabledQueues?: number;
 }
 
+/** The links of one dump. */
 export interface LinkList {
   readonly links: Link[];
   /** The kernel changed the list while it was read (NLM_F_DUMP_INTR), on every one of a bounded number of tries. */
@@ -137,6 +139,7 @@ export interface LinkChange {
   port?: BridgePortFlags;
 }
 
+/** A TAP that is to be deleted. */
 export interface RemoveTarget {
   readonly ifindex: number;
   /** The name that it had last: where it has it still, and `alias` is given, the link need not be read first. */
@@ -156,6 +159,7 @@ export interface RecycleTarget {
   readonly spec: TapSpec & { readonly alias: string; readonly mac: string };
 }
 
+/** What a new bridge is to be. */
 export interface BridgeOptions {
   /** @default the kernel's: random, then that of the numerically lowest port */
   mac?: string;
@@ -168,6 +172,7 @@ export interface BridgeOptions {
   ipv6?: boolean;
 }
 
+/** A link, by its index or by its name. */
 export type LinkRef = { readonly ifindex: number } | { readonly name: string };
 
 /** What became of a link, as the kernel told it (RTNLGRP_LINK). */
@@ -179,6 +184,7 @@ export type LinkEvent =
   /** Events were lost: read everything again. What is read from now on is newer than anything that was lost. */
   | { readonly type: 'lost' };
 
+/** Which events are wanted, and who gets them. */
 export interface WatchOptions {
   /**
    * Asked before a message is decoded, so that the events of links that are none of yours cost next to nothing.
@@ -191,11 +197,13 @@ export interface WatchOptions {
   onEvent(event: LinkEvent): void;
 }
 
+/** A subscription to the events of links. */
 export interface LinkWatch {
   /** Ends the watch: no event comes after the call. Idempotent. */
   close(): Promise<void>;
 }
 
+/** How an operation is to be carried out. */
 export interface OperationOptions {
   /** Gives up what has not reached the kernel yet; what has is completed. */
   signal?: AbortSignal | undefined;
@@ -203,6 +211,7 @@ export interface OperationOptions {
   urgent?: boolean | undefined;
 }
 
+/** How TAPs are to be deleted. */
 export interface RemoveOptions extends OperationOptions {
   /**
    * How many TAPs at most one request deletes. Every other change of a link on the host, in whatever namespace, waits
@@ -213,6 +222,7 @@ export interface RemoveOptions extends OperationOptions {
   groupSize?: number | undefined;
 }
 
+/** What a pool needs of Linux. */
 export interface TapKernel extends LinkOperations {
   /** `'native'`, `'ffi'`, `'fake'`, or the name of your own. */
   readonly name: string;
@@ -276,7 +286,8 @@ export interface TapKernel extends LinkOperations {
   deleteBridge(name: string): Promise<void>;
 
   /**
-   * Process ids that hold the TAP open, as far as this process may see them (`/proc/PID/fdinfo`, line `iff:`).
+   * Process ids that hold the TAP open, as far as this process may see them (`/proc/PID/fdinfo`, line `iff:`). A process
+   * in another network namespace that has a link of the same name counts as one that holds that link.
    */
   findHolders(names: readonly string[]): Promise<Map<string, number[]>>;
 

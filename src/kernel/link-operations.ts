@@ -1,11 +1,13 @@
 /** The part of the seam that launchers use by themselves, for TAPs that they have: hardening, routing, moving. */
 import type { OperationOptions } from './kernel.js';
 
+/** Of a change that is only to be made to the link that is meant. */
 export interface ExpectOptions extends OperationOptions {
   /** A link that bears another alias is left alone with `ERR_TAP_NOT_OWNED`. */
   expect?: { readonly alias: string };
 }
 
+/** How a link is to be moved. */
 export interface MoveOptions extends ExpectOptions {
   /**
    * The name that it is to have there.
@@ -28,6 +30,7 @@ export interface OpenTarget {
   readonly multiQueue?: boolean;
 }
 
+/** How a TAP is to be opened. */
 export interface OpenOptions extends OperationOptions {
   /**
    * How many queues to attach, a descriptor for each: 1 to 256 (MAX_TAP_QUEUES), more than one of a multi-queue TAP only.
@@ -45,6 +48,7 @@ export interface TapDescriptors {
   close(): Promise<void>;
 }
 
+/** What launchers do to TAPs that they have: hand-over, hardening, routing, moving. */
 export interface LinkOperations {
   /**
    * Opens a TAP as a VMM would, for one that takes descriptors: QEMU's `fd=` and `fds=`, cloud-hypervisor's

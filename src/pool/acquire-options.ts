@@ -5,6 +5,7 @@ import { signalOf } from './abort.js';
 import { HAND_OVER_KEYS, parseWish, type HandOverOptions, type Wish } from './handover.js';
 import { checkTimeout, type Settings } from './options.js';
 
+/** What `acquire` takes. */
 export interface AcquireOptions extends HandOverOptions {
   /** Gives up waiting: the promise rejects at once, and a TAP that is being made for it goes back. */
   readonly signal?: AbortSignal;

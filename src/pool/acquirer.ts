@@ -1,5 +1,5 @@
 /** Handing TAPs out: the newest idle one, or one that is made for the call. */
-import { TapPoolError } from '../errors.js';
+import { TapPoolError, wasApplied } from '../errors.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import type { AcquireCall } from './acquire-options.js';
 import type { Builder } from './builder.js';
@@ -87,10 +87,11 @@ export class Acquirer {
     const { inventory, holder, settings, refuseClosed } = this.#parts;
     const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = call;
     // After the grant an abort is too late: nothing lies between it and the caller.
-    const lease = await inventory.takeInTurn(holder, () => {
+    const taking = inventory.takeInTurn(holder, () => {
       refuseClosed();
       return !signal?.aborted;
     });
+    const lease = taking instanceof Promise ? await taking : taking;
     if (lease) {
       this.hits += 1;
       return lease;
@@ -210,7 +211,7 @@ export class Acquirer {
         tap.labelled = true;
         return lease;
       } catch (error) {
-        if (error instanceof TapPoolError && error.outcome === 'applied') tap.alias = alias;
+        if (wasApplied(error)) tap.alias = alias;
         this.withdrawn += 1;
         await this.#parts.track(this.#parts.returns.discard(this.#parts.inventory.endLease(lease)));
         const gone =
@@ -224,7 +225,8 @@ export class Acquirer {
   async #createOne({ fallbackName, signal }: Waiter): Promise<PooledTap> {
     const { inventory, builder, settings } = this.#parts;
     for (let skipped = 0; ; skipped++) {
-      const name = fallbackName ?? (await inventory.nextName());
+      const naming = fallbackName ?? inventory.nextName();
+      const name = typeof naming === 'string' ? naming : await naming;
       const [result] = (await builder.build([name], { urgent: true, signal })) as [Result<PooledTap>];
       if (!(result instanceof TapPoolError)) return result;
       if (fallbackName !== undefined || result.code !== 'ERR_TAP_EXISTS') throw result;

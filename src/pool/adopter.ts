@@ -1,5 +1,5 @@
 /** Acts on a census: re-stamps what is in use, recycles and re-stamps what is free. */
-import { TapPoolError } from '../errors.js';
+import { TapPoolError, wasApplied } from '../errors.js';
 import type { Link, TapKernel } from '../kernel/kernel.js';
 import { takeCensus, type InitializeResult, type StampedTap } from './adoption.js';
 import type { Bridges } from './bridges.js';
@@ -89,7 +89,7 @@ export class Adopter {
       // Somebody was faster: it is gone, or another pool's lease.
       if (error instanceof TapPoolError && GONE.has(error.code)) return undefined;
       // The answer was lost, but not the change.
-      if (!(error instanceof TapPoolError && error.outcome === 'applied')) throw error;
+      if (!wasApplied(error)) throw error;
     }
     const bridge = this.#bridges.find(link.master)?.name;
     this.#bridges.joined(bridge);
@@ -152,8 +152,7 @@ export class Adopter {
         continue;
       }
       this.#bridges.left(bridge);
-      if (answer.code === 'ERR_TAP_HELD')
-        result.held.push({ name: tap.link.name, holders: answer.holders ?? [] });
+      if (answer.code === 'ERR_TAP_HELD') result.held.push({ name: tap.link.name, holders: answer.holders });
       else if (!GONE.has(answer.code)) retire.push(tap);
     }
   }
@@ -176,7 +175,7 @@ export class Adopter {
       const abandoned = this.#stamps.abandoned();
       await this.#kernel.setLink(ifindex, { alias: abandoned }, { expect: { alias } }).catch(() => undefined);
     }
-    if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders ?? [] });
+    if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders });
     else result.leftover.push(name);
   }
 

@@ -3,6 +3,7 @@ import { TapPoolError } from '../errors.js';
 import { checkKeys } from '../kernel/arguments.js';
 import { checkTimeout } from './options.js';
 
+/** What `close` takes. */
 export interface CloseOptions {
   /**
    * `'delete'` the idle TAPs, or `'keep'` them for the next process, whose `initialize` adopts them.

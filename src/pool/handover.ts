@@ -9,6 +9,7 @@ import { TapLease, type LeaseHolder } from './lease.js';
 import type { Settings } from './options.js';
 import type { Returns } from './returns.js';
 
+/** What a tenant wants of his TAP beyond having one. */
 export interface HandOverOptions {
   /**
    * `'name'`: the VMM opens the TAP by its name; this process has closed it. `'fd'`: the lease is a

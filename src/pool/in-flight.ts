@@ -4,12 +4,17 @@ export class InFlight {
   #onNone: (() => void)[] = [];
 
   track<T>(work: Promise<T>): Promise<T> {
-    this.#count += 1;
-    work.then(this.#done, this.#done);
+    this.begin();
+    work.then(this.end, this.end);
     return work;
   }
 
-  readonly #done = (): void => {
+  /** For work that is no promise. */
+  begin(): void {
+    this.#count += 1;
+  }
+
+  readonly end = (): void => {
     this.#count -= 1;
     if (this.#count > 0 || this.#onNone.length === 0) return;
     for (const tell of this.#onNone.splice(0)) tell();

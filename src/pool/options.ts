@@ -5,9 +5,13 @@ import { DEFAULT_PREFIX, nameCapacity } from './names.js';
 
 /** A logger shaped like pino's; `console` is not one. */
 export interface TapPoolLogger {
+  /** What a pool does. */
   debug(fields: object, message: string): void;
+  /** What may be worth knowing, e.g. that a released TAP is still held. */
   info(fields: object, message: string): void;
+  /** What should not happen, and what the pool does about it. */
   warn(fields: object, message: string): void;
+  /** What is broken, and does not mend by itself. */
   error(fields: object, message: string): void;
 }
 

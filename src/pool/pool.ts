@@ -30,6 +30,7 @@ import { RELEASE_PLAINLY, Releases } from './releases.js';
 import { Returns } from './returns.js';
 import { readStats, type TapPoolStats } from './stats.js';
 import { newInstance, stamper, type Stamper } from './stamp.js';
+import { acquiring, releasing, traced, type Calls } from './tracing.js';
 import { use, type UseFunction, type UseOptions } from './use.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
@@ -68,6 +69,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #releases: Releases;
   readonly #latencies: Latencies | undefined;
   readonly #book: LeaseBook | undefined;
+  readonly #traced: Calls;
   readonly #inFlight = new InFlight();
 
   /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` or `ERR_TAP_INVALID_NAME`; the kernel is not asked yet. */
@@ -91,7 +93,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.emit('leaseWarning', warning),
     );
     this.#builder = new Builder(timed, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(timed, () => this.#acquirer.isAwaited);
+    this.#graveyard = new Graveyard(timed, settings.prefix, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -112,6 +114,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       instance,
       stamp,
       track: (work) => this.#track(work),
+      inFlight: this.#inFlight,
       onRetired: () => this.#fillUp(),
       onQuarantined: ({ name }, holders) => {
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
@@ -200,12 +203,19 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       holder: this,
       track: (work) => this.#track(work),
     });
+    this.#traced = traced(settings.prefix, {
+      acquire: (first, second) => this.#acquire(first, second),
+      tryAcquire: () => this.#tryAcquire(),
+      release: (tap, options) => this.#releases.release(tap, options),
+    });
   }
 
+  /** How many idle TAPs the pool keeps: the option. */
   get size(): number {
     return this.#settings.size;
   }
 
+  /** One snapshot of the pool; costs no kernel call. */
   stats(): TapPoolStats {
     return readStats({
       size: this.#settings.size,
@@ -270,6 +280,10 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * The newest idle TAP, if there is one, without any kernel call.
    */
   tryAcquire(): TapLease | undefined {
+    return acquiring.hasSubscribers ? this.#traced.tryAcquire() : this.#tryAcquire();
+  }
+
+  #tryAcquire(): TapLease | undefined {
     this.#refuseClosed();
     const lease = this.#acquirer.take();
     if (this.#book !== undefined && lease !== undefined) this.#book.took(lease);
@@ -295,11 +309,15 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(options: AcquireOptions): Promise<TapLease>;
   acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
   acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
-    if (this.#book === undefined) return this.#acquire(first, second);
-    return this.#book.acquire(() => this.#acquire(first, second));
+    return acquiring.hasSubscribers ? this.#traced.acquire(first, second) : this.#acquire(first, second);
   }
 
   #acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    if (this.#book === undefined) return this.#grant(first, second);
+    return this.#book.acquire(() => this.#grant(first, second));
+  }
+
+  #grant(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
     if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
       const call = parseAcquire(this.#settings.template, first, second);
@@ -351,7 +369,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `ERR_TAP_NOT_OWNED`, `ERR_TAP_CLOSED`, and where a TAP could not be deleted; nothing was changed then.
    */
   release(tap: TapLease | string, options: ReleaseOptions = RELEASE_PLAINLY): Promise<ReleaseResult> {
-    return this.#releases.release(tap, options);
+    return releasing.hasSubscribers
+      ? this.#traced.release(tap, options)
+      : this.#releases.release(tap, options);
   }
 
   /**
@@ -392,6 +412,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     return this.#ending.destroy(options);
   }
 
+  /** The same as `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

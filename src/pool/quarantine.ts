@@ -90,7 +90,7 @@ export class Quarantine {
     }
     if (quarantinedMillis >= this.#timeoutMillis && !inmate.overdue) {
       inmate.overdue = true;
-      this.#hooks.onTimeout(tap, error.holders ?? [], quarantinedMillis);
+      this.#hooks.onTimeout(tap, error.code === 'ERR_TAP_HELD' ? error.holders : [], quarantinedMillis);
     }
     inmate.delay = Math.min(2 * inmate.delay, LONGEST_DELAY_MILLIS);
     this.#schedule(inmate);

@@ -1,6 +1,7 @@
 /** What `release` takes and tells. */
 import type { TapPoolError } from '../errors.js';
 
+/** What `release` takes. */
 export interface ReleaseOptions {
   /**
    * Delete a TAP although a process holds it (its guest loses its network without notice), or, given by name,
@@ -11,6 +12,7 @@ export interface ReleaseOptions {
   readonly force?: boolean;
 }
 
+/** What became of a TAP that was released. */
 export type ReleaseResult =
   /** There was nothing to release: the name was empty. */
   | { readonly status: 'nothing' }

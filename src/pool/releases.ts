@@ -74,7 +74,7 @@ export class Releases {
       throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
     }
     const known = TapDescriptorLease.within(lease);
-    const tap = inventory.endLease(known);
+    const tap = inventory.recall(known);
     this.released += 1;
     const undo = () => {
       this.released -= 1;

@@ -4,6 +4,7 @@ import type { TapKernel } from '../kernel/kernel.js';
 import { takeCensus } from './adoption.js';
 import { now, type Instance } from './stamp.js';
 
+/** What `sweep` takes. */
 export interface SweepOptions {
   /**
    * TAPs that were stamped less than so many milliseconds ago are left alone.
@@ -19,6 +20,7 @@ export interface SweepOptions {
   readonly dryRun?: boolean;
 }
 
+/** What `sweep` did, or with `dryRun` would do. */
 export interface SweepResult {
   /** TAPs of dead instances that were deleted, or with `dryRun` would be. */
   readonly deleted: readonly string[];
@@ -67,7 +69,7 @@ export async function sweep(
   for (const [i, { name }] of old.entries()) {
     const answer = answers[i];
     if (!(answer instanceof TapPoolError)) result.deleted.push(name);
-    else if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders ?? [] });
+    else if (answer.code === 'ERR_TAP_HELD') result.held.push({ name, holders: answer.holders });
     else if (!GONE.has(answer.code)) result.failed.push(answer);
   }
   return result;

@@ -11,6 +11,7 @@ import type { PooledTap } from './inventory.js';
 import type { Settings } from './options.js';
 import type { Watcher } from './watcher.js';
 
+/** What `ensure` takes. */
 export interface EnsureOptions {
   /** Stops waiting; the fill stops too, unless somebody else waits for it. */
   readonly signal?: AbortSignal;

@@ -102,7 +102,9 @@ export interface ErrorFields {
 /** The result of one item, which must have failed in this way. */
 export function assertFailed(result: unknown, fields: ErrorFields): void {
   assert(result instanceof TapPoolError, `${JSON.stringify(result)} instead of ${fields.code}`);
-  const seen = Object.fromEntries(Object.keys(fields).map((key) => [key, result[key as keyof ErrorFields]]));
+  const seen = Object.fromEntries(
+    Object.keys(fields).map((key) => [key, (result as ErrorFields)[key as keyof ErrorFields]]),
+  );
   assert.deepEqual(seen, fields, result.message);
 }
 

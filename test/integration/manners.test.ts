@@ -68,8 +68,8 @@ describe('manners', () => {
     assert.equal(result.status, 'quarantined');
     await vmm.stop();
     await assert.rejects(closing, (error) => {
-      assert(error instanceof TapPoolError);
-      assert.deepEqual([error.code, error.taps], ['ERR_TAP_TIMEOUT', [staying.name]]);
+      assert(error instanceof TapPoolError && error.code === 'ERR_TAP_TIMEOUT');
+      assert.deepEqual(error.taps, [staying.name]);
       return true;
     });
     assert.deepEqual(await names(), [staying.name]);

@@ -7,7 +7,7 @@
  */
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TapPool, TapPoolError, type TapLease, type TapPoolStats } from 'tap-pool';
+import { TapPool, TapPoolError, type TapLease, type TapOutcome, type TapPoolStats } from 'tap-pool';
 import { NativeKernel } from 'tap-pool/kernel';
 import { loadAddon } from '#dist/kernel/native/addon';
 import { descriptors } from './native-programs.js';
@@ -59,7 +59,7 @@ const pool = new TapPool({
 
 /** The error as it is told; those below it as well, since one that only passes it on need not repeat it. */
 function refusalOf(call: string, error: unknown): Refusal {
-  const of = error as Partial<TapPoolError> & { cause?: unknown };
+  const of = error as Partial<TapPoolError> & { outcome?: TapOutcome; cause?: unknown };
   const below = of.cause instanceof TapPoolError ? refusalOf(call, of.cause) : undefined;
   const name = error instanceof TapPoolError ? 'TapPoolError' : String(of.name);
   const errno = of.errno ?? below?.errno;

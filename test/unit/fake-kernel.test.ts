@@ -188,7 +188,7 @@ describe('a process that holds a TAP', () => {
     assert.equal(holder.pid, 1234);
     assert.deepEqual((await fake.findHolders(['a'])).get('a'), [1234]);
     const [result] = await fake.removeTaps([{ ifindex }]);
-    assert(result instanceof TapPoolError);
+    assert(result instanceof TapPoolError && result.code === 'ERR_TAP_HELD');
     assert.deepEqual(result.holders, [1234]);
     holder.release();
     holder.release();

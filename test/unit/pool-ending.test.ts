@@ -1,7 +1,7 @@
 /** `close` with a time in which TAPs may come back, and `destroy`. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { TapPoolError, type TapLease, type TapPool } from 'tap-pool';
+import { TapPoolError, type TapLease, type TapPool, type TapTimeoutError } from 'tap-pool';
 import { callsOf, open, openWarm, refused, settled, tapNames, turns, until } from '../support/pool-scene.js';
 
 const CLOSED = refused('ERR_TAP_CLOSED');
@@ -72,8 +72,8 @@ describe('close with timeoutMillis', () => {
     await first.release();
     const taps = [leases[2]?.name, second.name];
     await assert.rejects(closing, (error) => {
-      assert(error instanceof TapPoolError);
-      assert.deepEqual([error.code, error.taps], ['ERR_TAP_TIMEOUT', taps]);
+      assert(error instanceof TapPoolError && error.code === 'ERR_TAP_TIMEOUT');
+      assert.deepEqual(error.taps, taps);
       assert.match(
         error.message,
         /^the pool is closed: after 30 ms tap-pool-1, tap-pool-2 are leased or held/,
@@ -88,7 +88,7 @@ describe('close with timeoutMillis', () => {
   test('a long list of names is cut in the message, not in the field', async () => {
     const { pool } = await openWarm({ size: 12 });
     const leases = await Promise.all(Array.from({ length: 12 }, () => pool.acquire()));
-    await assert.rejects(pool.close({ timeoutMillis: 1 }), (error: TapPoolError) => {
+    await assert.rejects(pool.close({ timeoutMillis: 1 }), (error: TapTimeoutError) => {
       assert.equal(error.taps?.length, leases.length);
       assert.match(error.message, /tap-pool-7 and 4 more are leased or held/);
       return true;

@@ -181,6 +181,8 @@ describe('release of what is not leased', () => {
     fake.stranger.create('br0', { kind: 'bridge' });
     const { pool } = await openWarm({ size: 1 }, fake);
     assert.deepEqual(await pool.release('vm-7', { force: true }), { status: 'retired', name: 'vm-7' });
+    const left = { message: /is no TAP$/, code: 'ERR_TAP_NOT_OWNED' };
+    await assert.rejects(pool.release('br0'), left, 'force is not offered where it would not help');
     await assert.rejects(pool.release('br0', { force: true }), refused('ERR_TAP_WRONG_KIND'));
     assert.deepEqual(tapNames(fake), ['tap-pool-0']);
   });

@@ -69,6 +69,7 @@ import {
 import { FakeStranger } from './stranger.js';
 import { FakeWatch } from './watch.js';
 
+/** What a {@link FakeKernel} is to be. */
 export interface FakeKernelOptions {
   /**
    * The namespace to work in. Give several kernels the same one to play several processes, or the restart of one.
@@ -92,6 +93,7 @@ export interface FakeHolder {
   setCarrier(on: boolean): void;
   /** Closes the descriptor. Idempotent. */
   release(): void;
+  /** The same as `release()`. */
   [Symbol.dispose](): void;
 }
 
@@ -113,6 +115,7 @@ export class FakeKernel implements TapKernel {
   readonly #watches = new Set<FakeWatch>();
   #closed = false;
 
+  /** A kernel with a namespace of its own, unless it is given one. */
   constructor({ namespace = new FakeNamespace(), latency }: FakeKernelOptions = {}) {
     this.namespace = namespace;
     this.stranger = new FakeStranger(namespace);

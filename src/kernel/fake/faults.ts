@@ -38,12 +38,15 @@ export interface FakeFilter {
   operation?: FakeOperationName;
   /** Name of the link. */
   name?: string | RegExp;
+  /** Asked of each operation of that name. @default all of them */
   when?: (operation: FakeOperation) => boolean;
 }
 
+/** Which operations a fault is for, and how they fail. */
 export interface FakeFaultOptions {
   /** How many operations fail; `Infinity` for all. @default 1 */
   times?: number;
+  /** Asked of each operation of that name. @default all of them */
   when?: (operation: FakeOperation) => boolean;
   /** The call that gives the errno, e.g. `'ioctl TUNSETPERSIST'`. @default the one that is known for that errno */
   syscall?: string;
@@ -62,6 +65,7 @@ export interface FakeFaultOptions {
 export interface FakeFault {
   /** How many operations are still to fail. */
   readonly remaining: number;
+  /** No further operation is to fail. */
   cancel(): void;
 }
 
@@ -160,6 +164,7 @@ export interface FakePause {
   readonly held: readonly FakeOperation[];
   /** Lets them go, and holds no more. Idempotent. */
   resume(): void;
+  /** The same as `resume()`. */
   [Symbol.dispose](): void;
 }
 

@@ -1,4 +1,8 @@
-/** `tap-pool/testing`: a kernel in memory, for tests of your own without root. */
+/**
+ * A kernel in memory, for tests of your own without root.
+ *
+ * @module tap-pool/testing
+ */
 export { FakeKernel, type FakeHolder, type FakeKernelOptions } from './fake-kernel.js';
 export type {
   FakeFault,

@@ -38,6 +38,7 @@ export interface LinkSeed {
   mtu?: number | undefined;
 }
 
+/** A network namespace in memory, with nothing in it but `lo`. */
 export class FakeNamespace {
   /** Other namespaces by the path under which a kernel of this one finds them. */
   readonly peers = new Map<string, FakeNamespace>();

@@ -16,6 +16,7 @@ export interface FakeStrangerLink extends Omit<LinkChange, 'name' | 'port' | 'ip
   multiQueue?: boolean;
 }
 
+/** Everybody else on the host. */
 export class FakeStranger {
   readonly #namespace: FakeNamespace;
 
@@ -46,6 +47,7 @@ export class FakeStranger {
     });
   }
 
+  /** `ip link set NAME name NEW`. */
   rename(name: string, newName: string): Link {
     return this.set(name, { name: newName });
   }

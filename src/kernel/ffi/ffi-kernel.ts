@@ -3,6 +3,7 @@ import { checkKeys } from '../arguments.js';
 import { LinuxKernel } from '../linux/linux-kernel.js';
 import { FfiRunner } from './runner.js';
 
+/** How long an {@link FfiKernel} waits. */
 export interface FfiKernelOptions {
   /**
    * Milliseconds to wait for an answer of the kernel on the netlink socket before `ERR_TAP_DEADLINE`.

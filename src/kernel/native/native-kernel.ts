@@ -3,6 +3,7 @@ import { checkKeys } from '../arguments.js';
 import { LinuxKernel } from '../linux/linux-kernel.js';
 import { NativeRunner } from './runner.js';
 
+/** Where a {@link NativeKernel} works, and how long it waits. */
 export interface NativeKernelOptions {
   /**
    * Path of the network namespace to work in, e.g. `/run/netns/blue` or `/proc/1234/ns/net`. Entering it needs
@@ -22,6 +23,7 @@ export interface NativeKernelOptions {
 
 /** The kernel of Linux, through the addon's own threads. Nothing is opened before the first operation. */
 export class NativeKernel extends LinuxKernel {
+  /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` */
   constructor(options: NativeKernelOptions = {}) {
     checkOptions(options);
     super(new NativeRunner(options), options.netns);
