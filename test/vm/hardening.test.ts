@@ -65,6 +65,10 @@ describe('guests behind hardened ports', () => {
       // It takes the whole network for its own link, and has no gateway.
       await guest.run(`ip address add ${own}/16 dev eth0 && ip link set eth0 up`);
       await answers(own);
+      await scene.kernel.addAddress(lease.ifindex, `fd79:${number}::1/64`);
+      await guest.run(`ip address add fd79:${number}::2/64 dev eth0`);
+      // Its own address is tentative for a second.
+      while ((await guest.try(`ping6 -c 1 -W 1 fd79:${number}::1`)).status !== 0);
       return { guest, lease };
     });
     const [a, b] = await Promise.all(guests);
