@@ -87,7 +87,10 @@ export class Acquirer {
     const { inventory, holder, settings, refuseClosed } = this.#parts;
     const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = call;
     // After the grant an abort is too late: nothing lies between it and the caller.
-    const taking = inventory.takeInTurn(holder, signal);
+    const taking = inventory.takeInTurn(holder, () => {
+      refuseClosed();
+      return !signal?.aborted;
+    });
     const lease = taking instanceof Promise ? await taking : taking;
     if (lease) {
       this.hits += 1;

@@ -89,12 +89,9 @@ export class Inventory {
     return tap && this.#lease(tap, 'pool', holder);
   }
 
-  /** `take`, in its turn; nothing, where the signal has fired by then. */
-  takeInTurn(
-    holder: LeaseHolder,
-    signal: AbortSignal | undefined,
-  ): TapLease | undefined | Promise<TapLease | undefined> {
-    return this.#soon(() => (signal?.aborted ? undefined : this.take(holder)));
+  /** `take`, in its turn, where the caller still may by then. */
+  takeInTurn(holder: LeaseHolder, may: () => boolean): TapLease | undefined | Promise<TapLease | undefined> {
+    return this.#soon(() => (may() ? this.take(holder) : undefined));
   }
 
   /** Hands out a TAP that was never idle here. */

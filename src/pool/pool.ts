@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events';
-import { abortError, TapPoolError } from '../errors.js';
+import { abortError } from '../errors.js';
 import { defaultKernel } from '../kernel/default.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import { checkKeys } from '../kernel/arguments.js';
 import { parseAcquire, PLAIN_CALL, type AcquireOptions } from './acquire-options.js';
 import { Acquirer } from './acquirer.js';
 import { Adopter } from './adopter.js';
-import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
+import type { InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
 import { Builder } from './builder.js';
 import type { CloseOptions, DestroyOptions } from './close-options.js';
@@ -72,7 +72,6 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #traced: Calls;
   readonly #tell = tellerOf(this);
   readonly #inFlight = new InFlight();
-  #adopting: Promise<unknown> = Promise.resolve();
 
   /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` or `ERR_TAP_INVALID_NAME`; the kernel is not asked yet. */
   constructor(options: TapPoolOptions) {
@@ -174,6 +173,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       bridges: this.#bridges,
       watcher: this.#watcher,
       fill: this.#fill,
+      adopter: this.#adopter,
+      lend: (tap) => void this.#inventory.lend(tap, 'pool', this),
       track: (work) => this.#track(work),
       refuseClosed: () => this.#ending.refuseWork(),
     });
@@ -248,26 +249,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * Rejects with `ERR_TAP_NO_TUN`, `ERR_TAP_PERMISSION`, `ERR_TAP_NETNS`, `ERR_TAP_BRIDGE_NOT_FOUND`,
    * `ERR_TAP_NOT_A_BRIDGE`, `ERR_TAP_ADDON`, `ERR_TAP_CLOSED`.
    */
-  async initialize(usedTaps?: readonly string[]): Promise<InitializeResult> {
-    this.#refuseClosed();
-    if (
-      usedTaps !== undefined &&
-      (!Array.isArray(usedTaps) || usedTaps.some((name) => typeof name !== 'string'))
-    ) {
-      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'usedTaps must be a list of names');
-    }
-    if (this.#settings.size === 0) return NOTHING_FOUND;
-    await this.#warmup.check();
-    this.#refuseClosed();
-    return this.#track(this.#adopt(usedTaps));
-  }
-
-  /** One after the other: what one call adopts, the next is to find adopted. */
-  #adopt(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
-    const lend = (tap: PooledTap) => void this.#inventory.lend(tap, 'pool', this);
-    const adopting = this.#adopting.then(() => this.#adopter.adopt(usedTaps, lend));
-    this.#adopting = adopting.catch(() => undefined);
-    return adopting;
+  initialize(usedTaps?: readonly string[]): Promise<InitializeResult> {
+    return this.#warmup.initialize(usedTaps);
   }
 
   /**

@@ -1,10 +1,13 @@
-/** Filling the pool for those who ask for it, after a look at whether TAPs can be made here at all. */
-import { abortError, type TapPoolError } from '../errors.js';
+/** Taking stock and filling, for those who ask for it, after a look at whether TAPs can be made here at all. */
+import { abortError, TapPoolError } from '../errors.js';
 import { checkKeys } from '../kernel/arguments.js';
 import type { TapKernel } from '../kernel/kernel.js';
 import { abortable, signalOf } from './abort.js';
+import type { Adopter } from './adopter.js';
+import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
 import type { Bridges } from './bridges.js';
 import type { Fill } from './fill.js';
+import type { PooledTap } from './inventory.js';
 import type { Settings } from './options.js';
 import type { Watcher } from './watcher.js';
 
@@ -20,6 +23,9 @@ export interface WarmupParts {
   readonly bridges: Bridges;
   readonly watcher: Watcher;
   readonly fill: Fill;
+  readonly adopter: Adopter;
+  /** Makes an adopted TAP a lease. */
+  readonly lend: (tap: PooledTap) => void;
   /** Work that `close` is to wait for. */
   readonly track: <T>(work: Promise<T>) => Promise<T>;
   readonly refuseClosed: () => void;
@@ -28,9 +34,33 @@ export interface WarmupParts {
 export class Warmup {
   readonly #parts: WarmupParts;
   #checked: Promise<void> | undefined;
+  #adopting: Promise<unknown> = Promise.resolve();
 
   constructor(parts: WarmupParts) {
     this.#parts = parts;
+  }
+
+  async initialize(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
+    const { settings, track, refuseClosed } = this.#parts;
+    refuseClosed();
+    if (
+      usedTaps !== undefined &&
+      (!Array.isArray(usedTaps) || usedTaps.some((name) => typeof name !== 'string'))
+    ) {
+      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'usedTaps must be a list of names');
+    }
+    if (settings.size === 0) return NOTHING_FOUND;
+    await this.check();
+    refuseClosed();
+    return track(this.#adopt(usedTaps));
+  }
+
+  /** One after the other: what one call adopts, the next is to find adopted. */
+  #adopt(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
+    const { adopter, lend } = this.#parts;
+    const adopting = this.#adopting.then(() => adopter.adopt(usedTaps, lend));
+    this.#adopting = adopting.catch(() => undefined);
+    return adopting;
   }
 
   /** Resolves to the failure that ended the fill before the pool was full. */

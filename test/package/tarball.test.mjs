@@ -20,6 +20,7 @@ test('the tarball has what is needed to run, and nothing else', () => {
     'README.md',
     'completions',
     'dist',
+    'docs',
     'package.json',
     'prebuilds',
   ];
