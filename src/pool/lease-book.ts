@@ -38,8 +38,8 @@ export function openBook(
   return new LeaseBook({ latencies, warningMillis, onOld });
 }
 
-/** Lines of a stack that tell nothing: its message, `#stack`, who called it here, and the method of the pool. */
-const OUR_LINES = 4;
+/** Of this room: the first lines of a stack are of calls within the pool, and tell nothing. */
+const HERE = new URL('.', import.meta.url).href;
 
 interface Entry {
   readonly since: number;
@@ -125,7 +125,7 @@ export class LeaseBook {
       this.#young.delete(lease);
       const { stack = '' } = acquired ?? {};
       if (!lease.released)
-        onOld({ name: lease.name, ageMillis, stack: stack.split('\n').slice(OUR_LINES).join('\n') });
+        onOld({ name: lease.name, ageMillis, stack: callersOf(stack) });
     }
   }
 
@@ -135,4 +135,9 @@ export class LeaseBook {
     this.#leases.clear();
     this.#young.clear();
   }
+}
+
+function callersOf(stack: string): string {
+  const [, ...calls] = stack.split('\n');
+  return calls.slice(calls.findIndex((line) => !line.includes(HERE))).join('\n');
 }
