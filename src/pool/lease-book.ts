@@ -124,8 +124,7 @@ export class LeaseBook {
       }
       this.#young.delete(lease);
       const { stack = '' } = acquired ?? {};
-      if (!lease.released)
-        onOld({ name: lease.name, ageMillis, stack: callersOf(stack) });
+      if (!lease.released) onOld({ name: lease.name, ageMillis, stack: callersOf(stack) });
     }
   }
 
