@@ -97,7 +97,8 @@ export interface LinkOperations {
    *
    * @param netns path of the namespace, e.g. `/run/netns/blue` or `/proc/1234/ns/net`
    *
-   * Rejects with `ERR_TAP_EXISTS` if the name is taken there, `ERR_TAP_NETNS` if there is no such namespace,
+   * Rejects with `ERR_TAP_EXISTS` if the name is taken there, and the link stays; where the new name is taken here as well,
+   * it may be there under its old one, as the message then says. Also with `ERR_TAP_NETNS` if there is no such namespace,
    * `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, `ERR_TAP_PERMISSION`, …
    */
   moveLink(ifindex: number, netns: string, options?: MoveOptions): Promise<void>;

@@ -38,14 +38,8 @@ export function openBook(
   return new LeaseBook({ latencies, warningMillis, onOld });
 }
 
-const OUR_FILES = new URL('.', import.meta.url).href;
-
-/** The lines of whoever called the pool: without the message, and without what lies between him and this room. */
-function linesOfCaller(stack: string): string {
-  const lines = stack.split('\n').slice(1);
-  const first = lines.findIndex((line) => !line.includes(OUR_FILES) && !line.includes('node:'));
-  return first < 0 ? '' : lines.slice(first).join('\n');
-}
+/** Of this room: the first lines of a stack are of calls within the pool, and tell nothing. */
+const HERE = new URL('.', import.meta.url).href;
 
 interface Entry {
   readonly since: number;
@@ -130,7 +124,7 @@ export class LeaseBook {
       }
       this.#young.delete(lease);
       const { stack = '' } = acquired ?? {};
-      if (!lease.released) onOld({ name: lease.name, ageMillis, stack: linesOfCaller(stack) });
+      if (!lease.released) onOld({ name: lease.name, ageMillis, stack: callersOf(stack) });
     }
   }
 
@@ -140,4 +134,9 @@ export class LeaseBook {
     this.#leases.clear();
     this.#young.clear();
   }
+}
+
+function callersOf(stack: string): string {
+  const [, ...calls] = stack.split('\n');
+  return calls.slice(calls.findIndex((line) => !line.includes(HERE))).join('\n');
 }

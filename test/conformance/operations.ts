@@ -199,6 +199,16 @@ export const operations: Chapter = (host) => {
       await assertRejects(kernel.moveLink(ifindex, there.netns, { name: 'lo' }), taken);
       assertLink(await kernel.getLink({ ifindex }), { name, alias: 'mine', up: true });
       await kernel.moveLink(ifindex, there.netns, { name: newName() });
+
+      // Though the name that it has is free there.
+      const other = await create(kernel);
+      await assertRejects(kernel.moveLink(other.ifindex, there.netns, { name }), taken);
+      assertLink(await kernel.getLink({ ifindex: other.ifindex }), { name: other.name, up: true });
+      assert.equal(await there.kernel.getLink({ name: other.name }), undefined);
+      // A name that is taken here is free there.
+      const [first, second] = [await create(kernel), await create(kernel)];
+      await kernel.moveLink(second.ifindex, there.netns, { name: first.name });
+      assertLink(await there.kernel.getLink({ name: first.name }), { mac: second.mac });
     });
 
     test('tells of a namespace that is none, of another alias and of a link that is gone', async () => {

@@ -63,11 +63,14 @@ export class LinuxLinkOperations implements Omit<LinkOperations, 'openTap'> {
     if (name !== undefined) validateLinkName(name);
     const what = `moving the link ${ifindex}`;
     const target = await openNetns(validateNetns(netns), what);
-    try {
-      const attributes: LinkAttributes = { netnsFd: target.fd, ...(name === undefined ? {} : { name }) };
-      await this.#apply(ifindex, newLink(ifindex, attributes), what, rest, async () =>
+    const move = (attributes: LinkAttributes) =>
+      this.#apply(ifindex, newLink(ifindex, { netnsFd: target.fd, ...attributes }), what, rest, async () =>
         (await this.#parts.getLink({ ifindex })) ? 'not-applied' : 'applied',
       );
+    try {
+      const old = name === undefined ? undefined : await this.#parts.getLink({ ifindex });
+      if (name === undefined || old === undefined || old.name === name) await move({});
+      else await this.#moveUnder(ifindex, name, old.name, move, rest);
     } catch (error) {
       // The kernel has words for every other EINVAL of a move.
       if (error instanceof TapPoolError && error.errno === 'EINVAL' && error.kernelMessage === undefined)
@@ -75,6 +78,38 @@ export class LinuxLinkOperations implements Omit<LinkOperations, 'openTap'> {
       throw error;
     } finally {
       await target.close();
+    }
+  }
+
+  /**
+   * The kernel moves first and renames then (do_setlink): where the name is taken there, the link would be gone all the
+   * same, under its old one. So it gets the name here, if it is free, and the kernel refuses to move it.
+   */
+  async #moveUnder(
+    ifindex: number,
+    name: string,
+    oldName: string,
+    move: (attributes: LinkAttributes) => Promise<void>,
+    options: ExpectOptions,
+  ): Promise<void> {
+    const rename = (to: string) =>
+      this.#apply(ifindex, newLink(ifindex, { name: to }), `renaming the link ${ifindex}`, options);
+    try {
+      await rename(name);
+    } catch (error) {
+      if (!isTaken(error)) throw error;
+      await move({ name }).catch(async (failure: unknown) => {
+        if (!isTaken(failure) || (await this.#parts.getLink({ ifindex }))) throw failure;
+        throw recoded(failure, 'EEXIST', 'ERR_TAP_EXISTS', `it was moved, and is ${oldName} there`);
+      });
+      return;
+    }
+    try {
+      await move({});
+    } catch (error) {
+      // Where it has been moved after all, this finds nothing.
+      await rename(oldName).catch(() => undefined);
+      throw error;
     }
   }
 
@@ -109,6 +144,10 @@ async function openNetns(path: string, what: string): Promise<FileHandle> {
 /** What the link does not tell stays open. */
 function notToBeRead(): Promise<never> {
   return Promise.reject(new TapPoolError('ERR_TAP_PROTOCOL', 'this cannot be read back'));
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof TapPoolError && error.errno === 'EEXIST';
 }
 
 function recoded(error: unknown, errno: string, code: TapErrorCode, why: string): unknown {
