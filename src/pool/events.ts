@@ -1,4 +1,6 @@
+import type { EventEmitter } from 'node:events';
 import type { TapPoolError } from '../errors.js';
+import { aside } from './aside.js';
 import type { LeaseWarning } from './lease-book.js';
 
 /** What a pool tells those who listen. Names as everywhere: TAPs are told by their interface name. */
@@ -29,4 +31,20 @@ export interface TapPoolEvents {
   refillFailed: [{ readonly error: TapPoolError; readonly retryMillis: number | undefined }];
   /** Notifications of the kernel were lost, so all idle TAPs were read again. */
   resync: [];
+}
+
+/** True: somebody listens. */
+export type Teller = <Event extends keyof TapPoolEvents>(
+  event: Event,
+  ...args: TapPoolEvents[Event]
+) => boolean;
+
+/** Tells those who listen to this pool. */
+export function tellerOf(pool: EventEmitter<TapPoolEvents>): Teller {
+  return (event, ...args) => {
+    const heard = pool.listenerCount(event) > 0;
+    // The types of Node compute the arguments of `emit` in a way that leaves them open where the event is.
+    aside(() => pool.emit(event, ...(args as never)));
+    return heard;
+  };
 }

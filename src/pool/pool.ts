@@ -12,7 +12,7 @@ import { Builder } from './builder.js';
 import type { CloseOptions, DestroyOptions } from './close-options.js';
 import { TapDescriptorLease } from './descriptors.js';
 import { Ending } from './ending.js';
-import type { TapPoolEvents } from './events.js';
+import { tellerOf, type TapPoolEvents } from './events.js';
 import { Fill } from './fill.js';
 import { Graveyard } from './graveyard.js';
 import { InFlight } from './in-flight.js';
@@ -21,7 +21,7 @@ import { Inventory, type PooledTap } from './inventory.js';
 import { Latencies } from './latencies.js';
 import { openBook, type LeaseBook } from './lease-book.js';
 import { TapLease } from './lease.js';
-import { debugLogger } from './logger.js';
+import { loggerOf } from './logger.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
 import { Quarantine } from './quarantine.js';
 import { Refill } from './refill.js';
@@ -70,6 +70,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #latencies: Latencies | undefined;
   readonly #book: LeaseBook | undefined;
   readonly #traced: Calls;
+  readonly #tell = tellerOf(this);
   readonly #inFlight = new InFlight();
 
   /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` or `ERR_TAP_INVALID_NAME`; the kernel is not asked yet. */
@@ -78,28 +79,28 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     const settings = parseOptions(options);
     this.#settings = settings;
     this.#kernel = settings.kernel ?? defaultKernel(settings.netns);
-    this.#logger = settings.logger ?? debugLogger;
+    this.#logger = loggerOf(settings.logger);
     const stamps = stamper(newInstance(), settings.prefix);
     const { instance, stamp } = stamps;
     this.#stamps = stamps;
     this.#inventory = new Inventory(settings.size, settings.prefix);
     this.#bridges = new Bridges(this.#kernel, settings.bridges, (load) => {
       this.#logger.warn(load, 'a bridge is nearly full');
-      this.emit('bridgeNearlyFull', load);
+      this.#tell('bridgeNearlyFull', load);
     });
     this.#latencies = settings.recordLatencies ? new Latencies() : undefined;
     const timed = this.#latencies?.timed(this.#kernel) ?? this.#kernel;
     this.#book = openBook(settings, this.#latencies, this.#logger, (warning) =>
-      this.emit('leaseWarning', warning),
+      this.#tell('leaseWarning', warning),
     );
     this.#builder = new Builder(timed, settings, this.#bridges, stamp);
     this.#graveyard = new Graveyard(timed, settings.prefix, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
-        onFreed: ({ name }, quarantinedMillis) => this.emit('freed', { name, quarantinedMillis }),
+        onFreed: ({ name }, quarantinedMillis) => this.#tell('freed', { name, quarantinedMillis }),
         onTimeout: ({ name }, holders, quarantinedMillis) =>
-          this.emit('quarantineTimeout', { name, holders, quarantinedMillis }),
+          this.#tell('quarantineTimeout', { name, holders, quarantinedMillis }),
       },
       settings.quarantineTimeoutMillis,
     );
@@ -118,7 +119,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       onRetired: () => this.#fillUp(),
       onQuarantined: ({ name }, holders) => {
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
-        this.emit('quarantined', { name, holders });
+        this.#tell('quarantined', { name, holders });
       },
     });
     this.#watcher = new Watcher({
@@ -129,8 +130,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       logger: this.#logger,
       reset: async (tap) => (await this.#returns.reset([tap]))[0] as Result<true>,
       onDrift: (tap, why) => this.#onDrift(tap, why),
-      onLost: ({ name }) => this.emit('lost', { name }),
-      onResync: () => this.emit('resync'),
+      onLost: ({ name }) => this.#tell('lost', { name }),
+      onResync: () => this.#tell('resync'),
       track: (work) => this.#track(work),
     });
     this.#adopter = new Adopter(
@@ -164,7 +165,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.#refill = new Refill({
       fill: this.#fill,
       track: (work) => this.#track(work),
-      onFailed: (error, retryMillis) => this.emit('refillFailed', { error, retryMillis }),
+      onFailed: (error, retryMillis) => this.#tell('refillFailed', { error, retryMillis }),
     });
     this.#warmup = new Warmup({
       kernel: this.#kernel,
@@ -420,7 +421,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   /** An idle TAP is not what it was: it is deleted, if it is still ours and free, and replaced. */
   #onDrift(tap: PooledTap, why: string): void {
     this.#logger.warn({ tap: tap.name, why }, 'an idle tap was changed by somebody else');
-    this.emit('drift', { name: tap.name, why });
+    this.#tell('drift', { name: tap.name, why });
     void this.#track(
       this.#returns.discard(tap).then(() => {
         if (!this.#ending.begun && this.#settings.size > 0) this.#refill.requestAfterDrift();
