@@ -5,6 +5,7 @@
       "sources": [
         "native/addon.c",
         "native/bytes.c",
+        "native/courier.c",
         "native/handle.c",
         "native/holders.c",
         "native/kept.c",
@@ -12,6 +13,7 @@
         "native/monitor.c",
         "native/netlink.c",
         "native/program.c",
+        "native/queue.c",
         "native/thread.c",
       ],
       # Node-API only: the same binary serves every Node from 20.19 on.

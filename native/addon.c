@@ -1,8 +1,8 @@
 /*
  * The face that JavaScript sees; src/kernel/native/addon.ts is its contract.
  *
- *   new Lane(name, netns, replyTimeoutMillis, onResult)    submit(batch, urgent), close()
- *   new Monitor(name, netns, receiveBuffer, onNews)        start(), close()
+ *   new Lane(name, netns, replyTimeoutMillis, onResult, ownDescriptors)    submit(batch, urgent), close()
+ *   new Monitor(name, netns, receiveBuffer, onNews)                        start(), close()
  */
 #include <errno.h>
 #include <node_api.h>
@@ -149,21 +149,28 @@ static const struct handle_class lane_class = {
     .free = lane_class_free,
 };
 
-/* Called by the lane's thread. */
+/* Called by a thread of the lane. */
 static void deliver_batch(void *context, struct batch *batch) {
   if (!handle_deliver(context, batch))
     batch_free(batch);
 }
 
-/* new Lane(name: string, netns: string | undefined, replyTimeoutMillis: number, onResult: Function) */
+/* new Lane(name: string, netns: string | undefined, replyTimeoutMillis: number, onResult: Function, ownDescriptors: boolean) */
 static napi_value lane_constructor(napi_env env, napi_callback_info info) {
   struct construction construction;
+  size_t argc = 5;
+  napi_value argv[5];
+  bool own_descriptors;
   if (!read_construction(env, info, &construction))
     return NULL;
+  if (napi_get_cb_info(env, info, &argc, argv, NULL, NULL) != napi_ok ||
+      napi_get_value_bool(env, argv[4], &own_descriptors) != napi_ok)
+    return throw_type_error(env, "ownDescriptors must be a boolean");
   struct handle *handle = handle_new(env, &lane_class);
   struct lane_options options = {
       .netns = construction.netns,
       .timeout_ms = construction.number,
+      .own_descriptors = own_descriptors,
       .deliver = deliver_batch,
       .context = handle,
   };

@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct queue {
-  struct batch *first;
-  struct batch *last;
-};
-
 struct lane {
   struct lane_options options;
   char *netns;
@@ -26,6 +21,9 @@ struct lane {
   bool draining;
   /* Read by the thread between two programs and while it waits, without the mutex. */
   atomic_bool stopping;
+
+  /* Runs only for a thread with a descriptor table of its own. */
+  struct courier courier;
 
   /* The thread's alone while it runs. */
   struct machine machine;
@@ -46,33 +44,9 @@ int lane_new(struct lane **result, const struct lane_options *options) {
   atomic_init(&lane->stopping, false);
   pthread_mutex_init(&lane->mutex, NULL);
   pthread_cond_init(&lane->changed, NULL);
+  courier_init(&lane->courier, options->deliver, options->context);
   *result = lane;
   return 0;
-}
-
-static void queue_put(struct queue *queue, struct batch *batch) {
-  if (queue->last)
-    queue->last->next = batch;
-  else
-    queue->first = batch;
-  queue->last = batch;
-}
-
-static struct batch *queue_take(struct queue *queue) {
-  struct batch *batch = queue->first;
-  if (!batch)
-    return NULL;
-  queue->first = batch->next;
-  if (!queue->first)
-    queue->last = NULL;
-  batch->next = NULL;
-  return batch;
-}
-
-static void queue_drop(struct queue *queue) {
-  struct batch *batch;
-  while ((batch = queue_take(queue)))
-    batch_free(batch);
 }
 
 /* The next batch, or NULL when the thread is to end. */
@@ -99,6 +73,16 @@ static struct batch *next_urgent(struct lane *lane) {
   return batch;
 }
 
+/* Of a batch that was run; NULL at the end. */
+static void deliver(struct lane *lane, struct batch *batch) {
+  if (!lane->options.own_descriptors)
+    lane->options.deliver(lane->options.context, batch);
+  else if (batch)
+    courier_bring(&lane->courier, batch);
+  else
+    courier_end(&lane->courier);
+}
+
 static void run_batch(struct lane *lane, struct batch *batch) {
   struct batch *urgent;
 
@@ -113,7 +97,7 @@ static void run_batch(struct lane *lane, struct batch *batch) {
   if (atomic_load(&lane->stopping))
     batch_free(batch);
   else
-    lane->options.deliver(lane->options.context, batch);
+    deliver(lane, batch);
 }
 
 static void *lane_main(void *argument) {
@@ -121,6 +105,9 @@ static void *lane_main(void *argument) {
   struct batch *batch;
 
   pthread_setname_np(pthread_self(), lane->options.name);
+  /* Where that is not to be had, it works with those of the process. */
+  if (lane->options.own_descriptors)
+    (void)thread_own_descriptors();
   while ((batch = next_batch(lane)))
     run_batch(lane, batch);
   netlink_free(&lane->machine.netlink);
@@ -129,16 +116,22 @@ static void *lane_main(void *argument) {
     kept_close(&lane->machine.kept);
   kept_free(&lane->machine.kept);
   if (!atomic_load(&lane->stopping))
-    lane->options.deliver(lane->options.context, NULL);
+    deliver(lane, NULL);
   return NULL;
 }
 
 static int start_thread(struct lane *lane) {
   lane->machine.netns = lane->netns;
+  lane->machine.keeps_none = lane->options.own_descriptors;
   netlink_init(&lane->machine.netlink, &lane->stopping, lane->options.timeout_ms);
 
-  int error = thread_start(&lane->thread, lane_main, lane);
+  int error = lane->options.own_descriptors ? courier_start(&lane->courier) : 0;
+  if (error < 0)
+    return error;
+  error = thread_start(&lane->thread, lane_main, lane);
   lane->running = error == 0;
+  if (error < 0)
+    courier_stop(&lane->courier);
   return error;
 }
 
@@ -165,6 +158,12 @@ bool lane_close(struct lane *lane) {
   return true;
 }
 
+static void join_thread(struct lane *lane) {
+  if (lane->running)
+    pthread_join(lane->thread, NULL);
+  lane->running = false;
+}
+
 void lane_stop(struct lane *lane) {
   if (lane->running) {
     pthread_mutex_lock(&lane->mutex);
@@ -172,19 +171,21 @@ void lane_stop(struct lane *lane) {
     pthread_cond_signal(&lane->changed);
     pthread_mutex_unlock(&lane->mutex);
   }
+  join_thread(lane);
+  courier_stop(&lane->courier);
   lane_join(lane);
 }
 
 void lane_join(struct lane *lane) {
-  if (lane->running)
-    pthread_join(lane->thread, NULL);
-  lane->running = false;
+  join_thread(lane);
+  courier_join(&lane->courier);
   queue_drop(&lane->urgent);
   queue_drop(&lane->ordinary);
 }
 
 void lane_free(struct lane *lane) {
   lane_join(lane);
+  courier_free(&lane->courier);
   pthread_cond_destroy(&lane->changed);
   pthread_mutex_destroy(&lane->mutex);
   free(lane->netns);

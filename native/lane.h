@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#include "program.h"
+#include "courier.h"
 #include "thread.h"
 
 /*
@@ -13,18 +13,18 @@
  */
 struct lane;
 
-/*
- * Called by the lane's thread with every batch that was run, and as its last act with NULL, when lane_close() made
- * it end. Takes over the batch.
- */
-typedef void (*lane_deliver)(void *context, struct batch *batch);
-
 struct lane_options {
   char name[THREAD_NAME_SIZE];
   /* Path of a network namespace to enter, or NULL. Copied. */
   const char *netns;
   uint32_t timeout_ms;
-  lane_deliver deliver;
+  /*
+   * The thread gets a descriptor table of its own: whatever its programs open is out of reach for everybody else, and
+   * they can keep nothing for others.
+   */
+  bool own_descriptors;
+  /* Called by a thread of the lane; with NULL as the last act of that, when lane_close() made it end. */
+  batch_deliver deliver;
   void *context;
 };
 

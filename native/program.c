@@ -227,6 +227,8 @@ static int run_expect(const struct machine *machine, const struct step *step, co
 
 static int run_keep(struct machine *machine, const struct step *step, struct bytes *output, size_t spare) {
   int fd = machine->slots[step->slot];
+  if (machine->keeps_none)
+    return -EOPNOTSUPP;
   if (fd < 0)
     return -EBADF;
   /* Before it is promised: whatever comes at the end of the program cannot fail. */

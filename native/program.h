@@ -78,6 +78,8 @@ struct machine {
   bool keeps[SLOTS_MAX];
   uint32_t keeps_count;
   uint32_t slots_used;
+  /* Its descriptors are in a table that nobody else has: OP_KEEP fails with EOPNOTSUPP. */
+  bool keeps_none;
   /* Of earlier programs. */
   struct kept kept;
   /* Where the result has the first reply to the program's last netlink step; 0 if there is none. */

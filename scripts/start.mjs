@@ -12,12 +12,7 @@ if (!unshare) {
   );
   process.exit(1);
 }
-const [command, ...args] = [
-  ...unshare,
-  process.execPath,
-  'build/ts/examples/demo.js',
-  ...process.argv.slice(2),
-];
+const [command, ...args] = [...unshare, process.execPath, 'build/ts/bench/demo.js', ...process.argv.slice(2)];
 const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
 // The terminal sends Ctrl-C to the whole process group: the demonstration cleans up, and this process waits for it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

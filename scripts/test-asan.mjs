@@ -43,7 +43,7 @@ const mutants = [
   {
     what: 'batches that are dropped and not freed',
     ...{
-      file: 'lane.c',
+      file: 'queue.c',
       from: 'while ((batch = queue_take(queue)))\n    batch_free(batch);',
       to: 'while ((batch = queue_take(queue)))\n    ;',
     },
@@ -105,7 +105,16 @@ expectReport(
 
 const { succeeded, text } = testAddon(
   [
-    { words: ['native-lane', 'native-lifetime', 'native-netlink', 'native-netns', 'native-runner'] },
+    {
+      words: [
+        'native-kept',
+        'native-lane',
+        'native-lifetime',
+        'native-netlink',
+        'native-netns',
+        'native-runner',
+      ],
+    },
     {
       words: ['native-monitor'],
       pattern: 'overflows|moves to another|many watches|terminate',

@@ -13,8 +13,11 @@ export interface TapErrorCodes {
   ERR_TAP_INVALID_NAME: CodedTapPoolError<'ERR_TAP_INVALID_NAME'>;
   /** The caller's `AbortSignal` fired; `cause` is `signal.reason`. */
   ERR_TAP_ABORTED: TapAbortError;
-  /** `acquire` waited for longer than its `timeoutMillis` or the pool's `acquireTimeoutMillis`. */
-  ERR_TAP_TIMEOUT: CodedTapPoolError<'ERR_TAP_TIMEOUT'>;
+  /**
+   * `acquire` waited for longer than its `timeoutMillis` or the pool's `acquireTimeoutMillis`, or `close` for longer than
+   * its `timeoutMillis`.
+   */
+  ERR_TAP_TIMEOUT: TapTimeoutError;
   /** As many calls of `acquire` wait already as `maxQueue` allows. */
   ERR_TAP_QUEUE_FULL: CodedTapPoolError<'ERR_TAP_QUEUE_FULL'>;
   /** The pool or the kernel object was closed. */
@@ -87,6 +90,12 @@ export interface TapHeldError extends CodedTapPoolError<'ERR_TAP_HELD'> {
   readonly holders: readonly number[];
 }
 
+/** Time was over. */
+export interface TapTimeoutError extends CodedTapPoolError<'ERR_TAP_TIMEOUT'> {
+  /** Of `close` with `timeoutMillis`: names of the TAPs that did not come back, or that a process held still. */
+  readonly taps?: readonly string[];
+}
+
 /** An answer of the kernel was lost. */
 export interface TapDeadlineError extends CodedTapPoolError<'ERR_TAP_DEADLINE'> {
   /** What reading the link back showed: whether what was asked for is in force. */
@@ -131,6 +140,8 @@ export interface TapPoolErrorFields {
    * @default []
    */
   readonly holders?: readonly number[] | undefined;
+  /** Of `ERR_TAP_TIMEOUT` only. */
+  readonly taps?: readonly string[] | undefined;
   /**
    * Of `ERR_TAP_DEADLINE` and `ERR_TAP_PERMISSION` only.
    *

@@ -312,9 +312,15 @@ static uint32_t collector_free(struct collector *collector) {
   return count;
 }
 
-static struct lane *new_lane(struct collector *collector, const char *netns, uint32_t timeout_ms) {
-  struct lane_options options = {
-      .name = "driver", .netns = netns, .timeout_ms = timeout_ms, .deliver = collect, .context = collector};
+/* Descriptors of its own would be none of those that open_descriptors() counts. */
+static struct lane *new_lane(struct collector *collector, const char *netns, uint32_t timeout_ms,
+                             bool own_descriptors) {
+  struct lane_options options = {.name = "driver",
+                                 .netns = netns,
+                                 .timeout_ms = timeout_ms,
+                                 .own_descriptors = own_descriptors,
+                                 .deliver = collect,
+                                 .context = collector};
   struct lane *lane;
   collector_init(collector);
   require(lane_new(&lane, &options) == 0);
@@ -322,9 +328,10 @@ static struct lane *new_lane(struct collector *collector, const char *netns, uin
 }
 
 /* Runs one batch on a lane of its own. Returns the first error in its result, and its phase. */
-static uint32_t run_alone(struct batch *batch, const char *netns, uint32_t timeout_ms, uint32_t *phase) {
+static uint32_t run_on(bool own_descriptors, struct batch *batch, const char *netns, uint32_t timeout_ms,
+                       uint32_t *phase) {
   struct collector collector;
-  struct lane *lane = new_lane(&collector, netns, timeout_ms);
+  struct lane *lane = new_lane(&collector, netns, timeout_ms, own_descriptors);
   require(lane_submit(lane, batch) == 0);
   require(lane_close(lane));
   wait_for_end(&collector);
@@ -334,6 +341,10 @@ static uint32_t run_alone(struct batch *batch, const char *netns, uint32_t timeo
   uint32_t error = check_result(batch, phase);
   collector_free(&collector);
   return error;
+}
+
+static uint32_t run_alone(struct batch *batch, const char *netns, uint32_t timeout_ms, uint32_t *phase) {
+  return run_on(false, batch, netns, timeout_ms, phase);
 }
 
 static uint32_t run_writer(struct writer *writer, uint32_t timeout_ms) {
@@ -527,7 +538,8 @@ static void *live_lane(void *argument) {
 
   for (uint32_t round = 0; round < rounds; round++) {
     struct collector collector;
-    struct lane *lane = new_lane(&collector, random_below(random, 3) == 0 ? "/proc/self/ns/net" : NULL, 2000);
+    const char *netns = random_below(random, 3) == 0 ? "/proc/self/ns/net" : NULL;
+    struct lane *lane = new_lane(&collector, netns, 2000, random_below(random, 2) == 0);
     uint32_t submitted = random_below(random, 6);
     for (uint32_t i = 0; i < submitted; i++) {
       put_random_program(&w, random);
@@ -566,7 +578,7 @@ static void scene_order(void) {
 
   for (uint32_t round = 0; round < rounds / 2 + 1; round++) {
     struct collector collector;
-    struct lane *lane = new_lane(&collector, NULL, 2000);
+    struct lane *lane = new_lane(&collector, NULL, 2000, round % 2 == 1);
     struct batch *submitted[2][COUNT];
     uint32_t counts[2] = {0}, seen[2] = {0};
     struct writer w = {0};
@@ -589,6 +601,49 @@ static void scene_order(void) {
       seen[batch->urgent]++;
     }
     require(collector_free(&collector) == COUNT);
+  }
+}
+
+struct observation {
+  uint32_t before;
+  atomic_bool ended;
+  uint32_t most;
+};
+
+static void *observe(void *argument) {
+  struct observation *observation = argument;
+  while (!atomic_load(&observation->ended)) {
+    uint32_t now = open_descriptors();
+    if (now > observation->most)
+      observation->most = now;
+  }
+  return NULL;
+}
+
+/* What a lane opens is in its table, be that its own or everybody's. */
+static void scene_tables(void) {
+#ifdef __SANITIZE_THREAD__
+  /* thread.c does without. */
+  const bool separate = false;
+#else
+  const bool separate = true;
+#endif
+  for (int own = 0; own < 2; own++) {
+    struct observation observation = {.before = open_descriptors()};
+    struct writer w = {0};
+    uint32_t phase;
+    pthread_t observer;
+
+    require(pthread_create(&observer, NULL, observe, &observation) == 0);
+    begin_program(&w);
+    put_tap(&w, 0);
+    put_step(&w, OP_KEEP, 5, NULL, 0);
+    /* Never answered: the socket and the TAP stay open for that time. */
+    put_netlink(&w, 1, 0, 1);
+    require(run_on(own == 1, finish(&w, false), NULL, 200, &phase) == (own == 1 ? EOPNOTSUPP : EBADF));
+    atomic_store(&observation.ended, true);
+    pthread_join(observer, NULL);
+    require(observation.most == observation.before + (own == 1 && separate ? 0 : 2));
   }
 }
 
@@ -629,7 +684,7 @@ static void scene_netns(void) {
  * Memory, descriptors, threads and the kernel refuse at each place, one after the other: what was delivered can be
  * read, and nothing is left.
  */
-static void scene_faults(void) {
+static void faults_of(bool own_descriptors) {
   const uint32_t before = open_descriptors();
   for (uint32_t kind = 0; kind < FAULT_KINDS; kind++) {
     bool struck = true;
@@ -641,6 +696,7 @@ static void scene_faults(void) {
       struct batch *batch;
       struct lane_options options = {
           .name = "driver", .netns = "/proc/self/ns/net", .timeout_ms = 5, .deliver = collect, .context = &collector};
+      options.own_descriptors = own_descriptors;
       for (uint32_t i = 0; i < 6; i++)
         put_random_program(&w, &random);
       /* Replies that are larger than all room that was reserved; one that never comes. */
@@ -671,6 +727,11 @@ static void scene_faults(void) {
     }
   }
   require(open_descriptors() == before);
+}
+
+static void scene_faults(void) {
+  faults_of(false);
+  faults_of(true);
 }
 
 struct flood {
@@ -853,7 +914,8 @@ static const struct {
   void (*run)(void);
 } scenes[] = {
     {"steps", scene_steps}, {"malformed", scene_malformed}, {"lanes", scene_lanes},
-    {"order", scene_order}, {"netns", scene_netns},         {"faults", scene_faults},
+    {"order", scene_order}, {"tables", scene_tables},
+    {"netns", scene_netns}, {"faults", scene_faults},
     {"flood", scene_flood}, {"limits", scene_limits},       {"wrap", scene_wrap},
     {"monitors", scene_monitors}, {"deaf", scene_deaf_monitors},
     {"late", scene_late_owner}, {"deafened", scene_monitor_faults},

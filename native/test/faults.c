@@ -134,6 +134,19 @@ DECLARE(int, eventfd, unsigned value, int flags) {
   return __real_eventfd(value, flags);
 }
 
+/* close_range() for a descriptor table of one's own, and nothing else. */
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...) {
+  va_list arguments;
+  va_start(arguments, number);
+  unsigned first = va_arg(arguments, unsigned), last = va_arg(arguments, unsigned);
+  unsigned flags = va_arg(arguments, unsigned);
+  va_end(arguments);
+  FAIL(-1, ENOSYS, EPERM, EMFILE);
+  return __real_syscall(number, first, last, flags);
+}
+
 #define FAIL_PTHREAD(...)                                                                                             \
   do {                                                                                                                \
     int error = fault((const int[FAULT_KINDS]){__VA_ARGS__});                                                         \

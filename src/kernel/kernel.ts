@@ -286,7 +286,8 @@ export interface TapKernel extends LinkOperations {
   deleteBridge(name: string): Promise<void>;
 
   /**
-   * Process ids that hold the TAP open, as far as this process may see them (`/proc/PID/fdinfo`, line `iff:`).
+   * Process ids that hold the TAP open, as far as this process may see them (`/proc/PID/fdinfo`, line `iff:`). A process
+   * in another network namespace that has a link of the same name counts as one that holds that link.
    */
   findHolders(names: readonly string[]): Promise<Map<string, number[]>>;
 

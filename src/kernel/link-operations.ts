@@ -71,10 +71,11 @@ export interface LinkOperations {
   addForwarding(ifindex: number, mac: string, options?: ExpectOptions): Promise<void>;
 
   /**
-   * Gives the link an IPv4 address with its connected route, for guests that are reached without a bridge. Recycling
-   * takes it away. Equivalent to `ip address replace ADDRESS dev NAME`.
+   * Gives the link an IPv4 or IPv6 address with its connected route, for guests that are reached without a bridge.
+   * Recycling takes it away. An IPv6 address can be used at once, without duplicate address detection. Equivalent to
+   * `ip address replace ADDRESS dev NAME [nodad]`.
    *
-   * @param address with the length of its prefix: `'169.254.0.21/30'`
+   * @param address with the length of its prefix: `'169.254.0.21/30'`, `'fd00::1/64'`
    *
    * Rejects with `ERR_TAP_INVALID_ARGUMENT`, `ERR_TAP_NOT_FOUND`, `ERR_TAP_NOT_OWNED`, …
    */

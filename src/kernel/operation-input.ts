@@ -1,4 +1,5 @@
 /** What every kernel refuses of the operations on one link, before it makes any call. */
+import { isIPv4, isIPv6 } from 'node:net';
 import { TapPoolError } from '../errors.js';
 import type { OpenOptions, OpenTarget } from './link-operations.js';
 import {
@@ -22,7 +23,8 @@ const OPEN_KEYS: ReadonlySet<string> = new Set([
   'vnetHeader',
   'multiQueue',
 ] satisfies (keyof OpenTarget)[]);
-const ADDRESS = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/;
+/** Without the zone of a link-local address: the link is given by itself. */
+const ADDRESS = /^([0-9a-f:.]+)\/(\d{1,3})$/i;
 
 /**
  * Accepts the path of a network namespace, and returns it.
@@ -34,25 +36,39 @@ export function validateNetns(path: unknown): string {
   throw invalid('netns', path, 'the path of a network namespace', 'ERR_TAP_INVALID_ARGUMENT');
 }
 
+/** Of struct in_addr or in6_addr: 4 or 16 bytes. */
+export interface Address {
+  readonly bytes: Uint8Array;
+  readonly prefixLength: number;
+}
+
 /**
- * Accepts an IPv4 address with the length of its prefix: `'169.254.0.21/30'`.
+ * Accepts an address with the length of its prefix: `'169.254.0.21/30'`, `'fd00::1/64'`.
  *
  * @throws TapPoolError `ERR_TAP_INVALID_ARGUMENT`
  */
-export function validateAddress(address: unknown): {
-  bytes: [number, number, number, number];
-  prefixLength: number;
-} {
+export function validateAddress(address: unknown): Address {
   const match = typeof address === 'string' ? ADDRESS.exec(address) : null;
-  const [a = 256, b = 256, c = 256, d = 256, prefixLength = 33] = match?.slice(1).map(Number) ?? [];
-  if (Math.max(a, b, c, d) > 255 || prefixLength > 32)
-    throw invalid(
-      'address',
-      address,
-      'an IPv4 address with its prefix, a.b.c.d/n',
-      'ERR_TAP_INVALID_ARGUMENT',
-    );
-  return { bytes: [a, b, c, d], prefixLength };
+  const [, text = '', length = ''] = match ?? [];
+  const bytes = isIPv4(text)
+    ? Uint8Array.from(text.split('.'), Number)
+    : isIPv6(text)
+      ? in6(text)
+      : undefined;
+  const prefixLength = Number(length);
+  if (bytes && prefixLength <= bytes.length * 8) return { bytes, prefixLength };
+  const wanted = 'an address with its prefix, a.b.c.d/n or a:b::c/n';
+  throw invalid('address', address, wanted, 'ERR_TAP_INVALID_ARGUMENT');
+}
+
+function in6(text: string): Uint8Array {
+  // As WHATWG writes it: groups without a dotted end, and at most one `::`.
+  const [head = '', tail] = new URL(`http://[${text}]`).hostname.slice(1, -1).split('::');
+  const groupsOf = (part: string) => (part === '' ? [] : part.split(':'));
+  const [before, after] = [groupsOf(head), groupsOf(tail ?? '')];
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
+  const groups = [...before, ...zeros, ...after].map((group) => Number.parseInt(group, 16));
+  return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 0xff]));
 }
 
 /**

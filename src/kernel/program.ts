@@ -68,8 +68,9 @@ export interface HoldersStep {
 }
 
 /**
- * Lets the slot's descriptor outlive the program, if every step of it succeeds. Output: the descriptor (u32, host byte
- * order). It is to be handed back to the same lane (`adopt`), which closes it where its environment ends before.
+ * On the lane `lend` only. Lets the slot's descriptor outlive the program, if every step of it succeeds. Output: the
+ * descriptor (u32, host byte order). It is to be handed back to the same lane (`adopt`), which closes it where its
+ * environment ends before.
  */
 export interface KeepStep {
   readonly op: 'keep';
@@ -121,7 +122,11 @@ export interface RunnerFailure {
   readonly errno: number;
 }
 
-export type Lane = 'build' | 'reap';
+/**
+ * `lend` is for descriptors that others are to have. What the programs of the other two open is nobody else's, and not in
+ * the children of this process either, where the runner can see to that.
+ */
+export type Lane = 'build' | 'reap' | 'lend';
 
 /** What a subscription heard: whole netlink messages, one behind the other, or that some could not be kept. */
 export type News = Uint8Array | 'lost';
@@ -134,8 +139,8 @@ export interface Subscription {
 export interface ProgramRunner {
   readonly name: string;
   /**
-   * Runs the programs one after the other on the lane's own thread, in order; programs of an urgent call go ahead
-   * of those that wait. One answer per program, in order. Never rejects. An aborted signal gives up the programs
+   * Runs the programs one after the other on the lane, in order; programs of an urgent call go ahead of those that
+   * wait. One answer per program, in order. Never rejects. An aborted signal gives up the programs
    * that have not been handed to the thread.
    */
   run(

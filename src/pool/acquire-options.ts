@@ -43,6 +43,9 @@ export const PLAIN_CALL: AcquireCall = Object.freeze({
   wish: undefined,
 });
 
+/** The keys of {@link AcquireOptions}. */
+export const ACQUIRE_KEYS = ['signal', 'label', 'timeoutMillis', ...HAND_OVER_KEYS] as const;
+
 /** Of `acquire(options)`, `acquire(fallbackName)` and `acquire(fallbackName, options)`. */
 export function parseAcquire(
   template: Settings['template'],
@@ -52,7 +55,7 @@ export function parseAcquire(
   const bag = typeof first === 'object' && (first as unknown) !== null ? first : undefined;
   const fallbackName = bag ? undefined : (first as string | undefined);
   const options = bag ?? second;
-  checkKeys(options, ['signal', 'label', 'timeoutMillis', ...HAND_OVER_KEYS], 'acquire');
+  checkKeys(options, ACQUIRE_KEYS, 'acquire');
   const signal = signalOf(options);
   const { label, timeoutMillis } = options;
   if (timeoutMillis !== undefined) checkTimeout(timeoutMillis, 'timeoutMillis');

@@ -45,6 +45,15 @@ export class Acquirer {
   #lastMiss = -Infinity;
   hits = 0;
   misses = 0;
+  /** Of those that missed: what became of them. */
+  served = 0;
+  timedOut = 0;
+  aborted = 0;
+  failed = 0;
+  /** Calls that were not let wait. */
+  refused = 0;
+  /** TAPs that were granted, but could not be labelled. */
+  withdrawn = 0;
 
   constructor(parts: AcquirerParts) {
     this.#parts = parts;
@@ -78,19 +87,25 @@ export class Acquirer {
     const { inventory, holder, settings, refuseClosed } = this.#parts;
     const { fallbackName, signal, timeoutMillis = settings.acquireTimeoutMillis } = call;
     // After the grant an abort is too late: nothing lies between it and the caller.
-    const lease = await inventory.takeInTurn(holder, signal);
+    const taking = inventory.takeInTurn(holder, () => {
+      refuseClosed();
+      return !signal?.aborted;
+    });
+    const lease = taking instanceof Promise ? await taking : taking;
     if (lease) {
       this.hits += 1;
       return lease;
     }
     refuseClosed();
     if (this.waiting >= settings.maxQueue) {
+      this.refused += 1;
       const message = `${this.waiting} calls of acquire wait already, as many as maxQueue allows`;
       throw new TapPoolError('ERR_TAP_QUEUE_FULL', message);
     }
     const waiter = new Waiter(fallbackName, signal, timeoutMillis, {
-      onSettled: (settled) => this.#onSettled(settled),
-      lastChance: () => this.take(),
+      onSettled: (settled, error) => this.#onSettled(settled, error),
+      lastChance: () => inventory.take(holder),
+      whyNot: (late) => this.#whyNot(late),
     });
     this.waiting += 1;
     this.misses += 1;
@@ -107,14 +122,26 @@ export class Acquirer {
     return this.waiting > 0 || performance.now() - this.#lastMiss < MOMENT_MILLIS;
   }
 
-  /** Rejects those for which no TAP is being made yet. */
-  refuseAll(error: TapPoolError): void {
-    for (const waiter of this.#queue) if (!this.#builds.has(waiter)) waiter.reject(error);
+  /** Rejects those for which no TAP is being made yet, or also those for which one is. */
+  refuseAll(error: TapPoolError, { made = false } = {}): void {
+    for (const waiter of this.#queue) if (made || !this.#builds.has(waiter)) waiter.reject(error);
   }
 
-  #onSettled(waiter: Waiter): void {
+  #onSettled(waiter: Waiter, error: unknown): void {
     this.waiting -= 1;
     this.#queue.delete(waiter);
+    if (error === undefined) this.served += 1;
+    else if (!(error instanceof TapPoolError)) this.failed += 1;
+    else if (error.code === 'ERR_TAP_TIMEOUT') this.timedOut += 1;
+    else if (error.code === 'ERR_TAP_ABORTED') this.aborted += 1;
+    else this.failed += 1;
+  }
+
+  /** Why a call has no TAP yet. */
+  #whyNot(waiter: Waiter): string {
+    if (this.#builds.has(waiter)) return 'none is idle, and the one that is being made for it is not ready';
+    const before = [...this.#queue].indexOf(waiter);
+    return `none is idle, and ${before} ${before === 1 ? 'call waits' : 'calls wait'} before it`;
   }
 
   /**
@@ -185,6 +212,7 @@ export class Acquirer {
         return lease;
       } catch (error) {
         if (wasApplied(error)) tap.alias = alias;
+        this.withdrawn += 1;
         await this.#parts.track(this.#parts.returns.discard(this.#parts.inventory.endLease(lease)));
         const gone =
           error instanceof TapPoolError &&
@@ -197,7 +225,8 @@ export class Acquirer {
   async #createOne({ fallbackName, signal }: Waiter): Promise<PooledTap> {
     const { inventory, builder, settings } = this.#parts;
     for (let skipped = 0; ; skipped++) {
-      const name = fallbackName ?? (await inventory.nextName());
+      const naming = fallbackName ?? inventory.nextName();
+      const name = typeof naming === 'string' ? naming : await naming;
       const [result] = (await builder.build([name], { urgent: true, signal })) as [Result<PooledTap>];
       if (!(result instanceof TapPoolError)) return result;
       if (fallbackName !== undefined || result.code !== 'ERR_TAP_EXISTS') throw result;

@@ -34,6 +34,11 @@ export class Bridges {
     this.#ports = new Map(names.map((name) => [name, 0]));
   }
 
+  /** Whether the index of each is known. */
+  get resolved(): boolean {
+    return this.#indexes.size === this.#names.length;
+  }
+
   /** Reads the indexes of the bridges that are not known yet. */
   async resolve(): Promise<void> {
     for (const name of this.#names) {

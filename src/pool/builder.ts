@@ -4,15 +4,21 @@ import type { OperationOptions, Result, TapKernel, TapSpec } from '../kernel/ker
 import type { Bridges } from './bridges.js';
 import type { PooledTap } from './inventory.js';
 import type { Settings } from './options.js';
+import { creating, traceCreate } from './tracing.js';
 
 export class Builder {
-  readonly #kernel: TapKernel;
+  readonly #kernel: Pick<TapKernel, 'createTaps'>;
   readonly #settings: Settings;
   readonly #bridges: Bridges;
   readonly #stamp: () => string;
   created = 0;
 
-  constructor(kernel: TapKernel, settings: Settings, bridges: Bridges, stamp: () => string) {
+  constructor(
+    kernel: Pick<TapKernel, 'createTaps'>,
+    settings: Settings,
+    bridges: Bridges,
+    stamp: () => string,
+  ) {
     this.#kernel = kernel;
     this.#settings = settings;
     this.#bridges = bridges;
@@ -23,7 +29,13 @@ export class Builder {
    * Creates one TAP per name, in order. A bridge that is full is passed over for the next one; a bridge that was
    * deleted and made again is found again, once.
    */
-  async build(names: readonly string[], options: OperationOptions): Promise<Result<PooledTap>[]> {
+  build(names: readonly string[], options: OperationOptions): Promise<Result<PooledTap>[]> {
+    if (!creating.hasSubscribers) return this.#build(names, options);
+    const purpose = options.urgent ? 'acquire' : 'fill';
+    return traceCreate(this.#settings.prefix, names, purpose, () => this.#build(names, options));
+  }
+
+  async #build(names: readonly string[], options: OperationOptions): Promise<Result<PooledTap>[]> {
     const results = new Array<Result<PooledTap>>(names.length);
     const full = new Set<string>();
     let stale = false;
@@ -63,7 +75,7 @@ export class Builder {
     options: OperationOptions,
   ): Promise<Attempt[]> {
     try {
-      await this.#bridges.resolve();
+      if (!this.#bridges.resolved) await this.#bridges.resolve();
     } catch (error) {
       if (!(error instanceof TapPoolError)) throw error;
       return names.map(() => ({ result: error, bridge: undefined }));

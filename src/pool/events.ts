@@ -1,4 +1,5 @@
 import type { TapPoolError } from '../errors.js';
+import type { LeaseWarning } from './lease-book.js';
 
 /** What a pool tells those who listen. Names as everywhere: TAPs are told by their interface name. */
 export interface TapPoolEvents {
@@ -14,6 +15,11 @@ export interface TapPoolEvents {
   drift: [{ readonly name: string; readonly why: string }];
   /** Somebody else deleted a TAP that is leased; releasing it succeeds. */
   lost: [{ readonly name: string }];
+  /**
+   * A TAP has been leased for longer than `leaseWarningMillis`; told once for each lease. `stack`: the lines of the call
+   * that acquired it. Where nobody listens, `process.emitWarning` tells instead (code `TAP_LEASE_AGE`).
+   */
+  leaseWarning: [LeaseWarning];
   /** A bridge has so many ports that it will soon take no more (at most `limit`). Told once, until it has room again. */
   bridgeNearlyFull: [{ readonly bridge: string; readonly ports: number; readonly limit: number }];
   /**

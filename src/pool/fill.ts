@@ -7,6 +7,8 @@ import type { TapPoolLogger } from './options.js';
 
 /** TAPs per call of the kernel: few enough that a fill can be stopped soon, enough to keep the lane busy. */
 const BATCH = 64;
+/** The first call of a loop: the lane has nothing to do until it is written. */
+const FIRST_BATCH = 8;
 /** Batches on their way at once, so that the lane works on one while the other is being digested. */
 const BATCHES_AT_ONCE = 2;
 /** How many names in a row that are taken one fill skips before it gives up. */
@@ -92,8 +94,8 @@ export class Fill {
   }
 
   async #loop(stop: AbortController, state: State): Promise<void> {
-    while (!stop.signal.aborted) {
-      const names = await this.#inventory.reserve(BATCH);
+    for (let limit = FIRST_BATCH; !stop.signal.aborted; limit = BATCH) {
+      const names = await this.#inventory.reserve(limit);
       if (names.length === 0) return;
       const taps: PooledTap[] = [];
       let failure: TapPoolError | undefined;

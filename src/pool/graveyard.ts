@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TapPoolError } from '../errors.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
 import type { PooledTap } from './inventory.js';
+import { retiring, traceRetire } from './tracing.js';
 
 interface Grave {
   readonly tap: PooledTap;
@@ -10,6 +11,8 @@ interface Grave {
   /** Tries that are left after this one. */
   again: number;
   readonly settle: (result: Result<true>) => void;
+  /** What subscribers are told. */
+  readonly message: { batchSize?: number } | undefined;
 }
 
 /**
@@ -29,7 +32,8 @@ const FINAL = new Set(['ERR_TAP_HELD', 'ERR_TAP_NOT_OWNED', 'ERR_TAP_CLOSED']);
 const CLOSING_MILLIS = 20;
 
 export class Graveyard {
-  readonly #kernel: TapKernel;
+  readonly #kernel: Pick<TapKernel, 'removeTaps'>;
+  readonly #prefix: string;
   readonly #isAwaited: () => boolean;
   #waiting: Grave[] = [];
   #inProgress = 0;
@@ -41,8 +45,9 @@ export class Graveyard {
   deleted = 0;
 
   /** @param isAwaited whether somebody waits for a TAP to be created, or did a moment ago */
-  constructor(kernel: TapKernel, isAwaited: () => boolean) {
+  constructor(kernel: Pick<TapKernel, 'removeTaps'>, prefix: string, isAwaited: () => boolean) {
     this.#kernel = kernel;
+    this.#prefix = prefix;
     this.#isAwaited = isAwaited;
   }
 
@@ -57,10 +62,12 @@ export class Graveyard {
    */
   bury(tap: PooledTap, options: { force?: boolean; again?: boolean } = {}): Promise<Result<true>> {
     const { force = false, again = false } = options;
-    return new Promise((settle) => {
-      this.#waiting.push({ tap, force, again: again ? 1 : 0, settle });
-      this.#schedule();
-    });
+    const bury = (message?: Grave['message']) =>
+      new Promise<Result<true>>((settle) => {
+        this.#waiting.push({ tap, force, again: again ? 1 : 0, settle, message });
+        this.#schedule();
+      });
+    return retiring.hasSubscribers ? traceRetire(this.#prefix, tap, force, bury) : bury();
   }
 
   /** What is buried within one turn shares a batch. */
@@ -101,6 +108,7 @@ export class Graveyard {
     for (const [i, grave] of batch.entries()) {
       const result = results[i] as Result<true>;
       const gone = isGone(result);
+      if (grave.message) grave.message.batchSize = batch.length;
       if (gone) this.deleted += 1;
       else if (progress && isShortOfDescriptors(result)) {
         // The others of its group had them.

@@ -87,6 +87,8 @@ const ANOTHER_MAY_DO = new Set(['ERR_TAP_NOT_FOUND', 'ERR_TAP_NOT_OWNED', 'ERR_T
 
 export class HandOver {
   readonly #parts: HandOverParts;
+  /** TAPs that were granted, but could not be made what was wished for. */
+  withdrawn = 0;
 
   constructor(parts: HandOverParts) {
     this.#parts = parts;
@@ -143,6 +145,7 @@ export class HandOver {
     // Whoever released it by its name meanwhile has taken care of it.
     if (tap.lease === undefined) return;
     inventory.endLease(tap.lease);
+    this.withdrawn += 1;
     await returns.takeBack(tap, false, () => undefined).catch(() => returns.discard(tap));
   }
 }

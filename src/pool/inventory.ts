@@ -31,7 +31,7 @@ export interface PooledTap {
   altered?: boolean;
   /** What this process has open of it, while it is leased. */
   descriptors?: TapDescriptors;
-  /** When it became idle last (performance.now()). */
+  /** When it became idle (performance.now()); 0 while it is not. */
   idleSince: number;
 }
 
@@ -41,10 +41,11 @@ export class Inventory {
   readonly #prefix: string;
   /** The newest is the last: LIFO. */
   readonly #entries: PooledTap[] = [];
-  /** Those that are idle or leased. */
+  /** Those that are idle, leased or on their way from a lease to the entries; what is on its way does not show. */
   readonly #byIndex = new Map<number, PooledTap>();
-  /** By name. */
-  readonly #leased = new Map<string, PooledTap>();
+  /** Likewise, less the idle ones that were never leased. */
+  readonly #byName = new Map<string, PooledTap>();
+  #leased = 0;
   /** Places of entries that are being built or recycled. */
   #reserved = 0;
   #next = 0;
@@ -60,7 +61,7 @@ export class Inventory {
     return this.#entries.length;
   }
   get leased(): number {
-    return this.#leased.size;
+    return this.#leased;
   }
   get reserved(): number {
     return this.#reserved;
@@ -88,9 +89,9 @@ export class Inventory {
     return tap && this.#lease(tap, 'pool', holder);
   }
 
-  /** `take`, in its turn; nothing, where the signal has fired by then. */
-  takeInTurn(holder: LeaseHolder, signal: AbortSignal | undefined): Promise<TapLease | undefined> {
-    return this.#mutex.runExclusive(() => (signal?.aborted ? undefined : this.take(holder)));
+  /** `take`, in its turn, where the caller still may by then. */
+  takeInTurn(holder: LeaseHolder, may: () => boolean): TapLease | undefined | Promise<TapLease | undefined> {
+    return this.#soon(() => (may() ? this.take(holder) : undefined));
   }
 
   /** Hands out a TAP that was never idle here. */
@@ -102,12 +103,15 @@ export class Inventory {
   #lease(tap: PooledTap, source: 'pool' | 'created', holder: LeaseHolder): TapLease {
     const lease = new TapLease(tap, source, holder);
     tap.lease = lease;
-    this.#leased.set(tap.name, tap);
+    tap.idleSince = 0;
+    this.#leased += 1;
+    if (this.#byName.get(tap.name) !== tap) this.#byName.set(tap.name, tap);
     return lease;
   }
 
   findLeased(name: string): PooledTap | undefined {
-    return this.#leased.get(name);
+    const tap = this.#byName.get(name);
+    return tap?.lease && tap;
   }
 
   findIdle(name: string): PooledTap | undefined {
@@ -116,6 +120,13 @@ export class Inventory {
 
   /** Ends a lease; from here on nobody but the caller has the TAP. */
   endLease(lease: TapLease): PooledTap {
+    const tap = this.recall(lease);
+    this.forget(tap);
+    return tap;
+  }
+
+  /** `endLease` for a TAP that will be idle again soon, as most are: else it is to be forgotten. */
+  recall(lease: TapLease): PooledTap {
     const tap = TapLease.tapOf(lease);
     if (tap.lease !== lease) {
       throw new TapPoolError('ERR_TAP_ALREADY_RELEASED', `the lease of ${lease.name} was already released`, {
@@ -123,18 +134,24 @@ export class Inventory {
       });
     }
     tap.lease = undefined;
-    // Where somebody deleted the TAP, another one may be leased under its name by now.
-    if (this.#leased.get(tap.name) === tap) this.#leased.delete(tap.name);
-    this.#byIndex.delete(tap.ifindex);
+    this.#leased -= 1;
     return tap;
   }
 
-  /** Takes `endLease` back. */
+  /** It will not be idle again. */
+  forget(tap: PooledTap): void {
+    // Where somebody deleted the TAP, another one may be leased under its name by now.
+    if (this.#byName.get(tap.name) === tap) this.#byName.delete(tap.name);
+    if (this.#byIndex.get(tap.ifindex) === tap) this.#byIndex.delete(tap.ifindex);
+  }
+
+  /** Takes `recall` back. */
   resumeLease(lease: TapLease): void {
     const tap = TapLease.tapOf(lease);
     tap.lease = lease;
+    this.#leased += 1;
     this.#byIndex.set(tap.ifindex, tap);
-    if (!this.#leased.has(tap.name)) this.#leased.set(tap.name, tap);
+    if (!this.findLeased(tap.name)) this.#byName.set(tap.name, tap);
   }
 
   /** Reserves up to `limit` places for new entries and takes as many names. */
@@ -148,11 +165,15 @@ export class Inventory {
 
   /** Reserves up to `limit` places for TAPs that exist already; how many, depends on the room. */
   reservePlaces(limit: number): number | Promise<number> {
-    return this.#soon(() => {
-      const places = Math.min(limit, this.#room());
-      this.#reserved += places;
-      return places;
-    });
+    return this.free
+      ? this.#reservePlaces(limit)
+      : this.#mutex.runExclusive(() => this.#reservePlaces(limit));
+  }
+
+  #reservePlaces(limit: number): number {
+    const places = Math.min(limit, this.#room());
+    this.#reserved += places;
+    return places;
   }
 
   #room(): number {
@@ -161,31 +182,36 @@ export class Inventory {
 
   /** Gives `places` back and puts the TAPs that took them among the entries, or into the hands of who waits for one. */
   settle(places: number, taps: readonly PooledTap[]): void | Promise<void> {
-    return this.#soon(() => {
-      this.#reserved -= places;
-      const idleSince = performance.now();
-      for (const tap of taps) {
-        tap.idleSince = idleSince;
-        if (this.claim(tap)) continue;
-        this.#byIndex.set(tap.ifindex, tap);
-        this.#entries.push(tap);
-      }
-    });
+    if (!this.free) return this.#mutex.runExclusive(() => this.#settle(places, taps));
+    this.#settle(places, taps);
+    return undefined;
+  }
+
+  #settle(places: number, taps: readonly PooledTap[]): void {
+    this.#reserved -= places;
+    const idleSince = performance.now();
+    for (const tap of taps) {
+      tap.idleSince = idleSince;
+      if (this.claim(tap)) continue;
+      if (this.#byIndex.get(tap.ifindex) !== tap) this.#byIndex.set(tap.ifindex, tap);
+      this.#entries.push(tap);
+    }
   }
 
   /** The next name of the pool; its index is spent. */
-  nextName(): Promise<string> {
-    return this.#mutex.runExclusive(() => this.#nextName());
+  nextName(): string | Promise<string> {
+    return this.#soon(() => this.#nextName());
   }
 
   /** The idle or leased TAP of the index. */
   byIndex(ifindex: number): PooledTap | undefined {
-    return this.#byIndex.get(ifindex);
+    const tap = this.#byIndex.get(ifindex);
+    return tap && isHere(tap) ? tap : undefined;
   }
 
   /** All idle and leased TAPs. */
   all(): PooledTap[] {
-    return [...this.#byIndex.values()];
+    return [...this.#byIndex.values()].filter(isHere);
   }
 
   /** Takes one idle TAP out, for good; false if it is not idle. */
@@ -193,7 +219,8 @@ export class Inventory {
     const at = this.#entries.indexOf(tap);
     if (at < 0) return false;
     this.#entries.splice(at, 1);
-    this.#byIndex.delete(tap.ifindex);
+    tap.idleSince = 0;
+    this.forget(tap);
     return true;
   }
 
@@ -208,7 +235,7 @@ export class Inventory {
   drain(): Promise<PooledTap[]> {
     return this.#mutex.runExclusive(() => {
       const taps = this.#entries.splice(0);
-      for (const { ifindex } of taps) this.#byIndex.delete(ifindex);
+      for (const tap of taps) this.forget(tap);
       return taps;
     });
   }
@@ -219,4 +246,9 @@ export class Inventory {
     this.#next = index + 1;
     return `${this.#prefix}${index}`;
   }
+}
+
+/** Idle or leased. */
+function isHere({ lease, idleSince }: PooledTap): boolean {
+  return lease !== undefined || idleSince > 0;
 }

@@ -131,6 +131,25 @@ export interface TapPoolOptions extends BridgePortFlags {
   readonly maxQueue?: number;
 
   /**
+   * Milliseconds after which the event `leaseWarning` tells of a TAP that is leased still, with the stack of the call that
+   * acquired it: for leases that somebody forgot to release. It costs every `acquire` the taking of a stack, some
+   * microseconds.
+   *
+   * Minimum: `1`. Maximum: `2147483647`.
+   *
+   * @default none
+   */
+  readonly leaseWarningMillis?: number;
+
+  /**
+   * Record how long things take, for `stats().latencies`. It costs every `acquire` and `release` two readings of the
+   * clock, and some hundred kilobytes in all.
+   *
+   * @default false
+   */
+  readonly recordLatencies?: boolean;
+
+  /**
    * The kernel to work with; the caller closes it.
    *
    * @default a `NativeKernel` of the pool's own; without its addon an `FfiKernel` where that can be, with a warning
@@ -153,6 +172,8 @@ export interface Settings {
   readonly quarantineTimeoutMillis: number;
   readonly acquireTimeoutMillis: number | undefined;
   readonly maxQueue: number;
+  readonly leaseWarningMillis: number | undefined;
+  readonly recordLatencies: boolean;
   readonly kernel: TapKernel | undefined;
   readonly logger: TapPoolLogger | undefined;
   /** Everything of a TapSpec but name, alias and master. */
@@ -172,6 +193,8 @@ const KEYS = new Set<string>([
     'quarantineTimeoutMillis',
     'acquireTimeoutMillis',
     'maxQueue',
+    'leaseWarningMillis',
+    'recordLatencies',
     'kernel',
     'logger',
   ],
@@ -189,6 +212,7 @@ export function parseOptions(options: TapPoolOptions): Settings {
   }
   const { size, netns, quarantineTimeoutMillis = 60_000, kernel, logger } = options;
   const { onRelease = 'recycle', acquireTimeoutMillis, maxQueue = Infinity } = options;
+  const { leaseWarningMillis, recordLatencies = false } = options;
   const prefix = parsePrefix(options.prefix);
   const capacity = nameCapacity(prefix);
   if (!Number.isInteger(size) || size < 0 || size > MAXIMUM_SIZE) {
@@ -205,6 +229,9 @@ export function parseOptions(options: TapPoolOptions): Settings {
     );
   }
   if (acquireTimeoutMillis !== undefined) checkTimeout(acquireTimeoutMillis, 'acquireTimeoutMillis');
+  if (leaseWarningMillis !== undefined) checkTimeout(leaseWarningMillis, 'leaseWarningMillis');
+  if (typeof (recordLatencies as unknown) !== 'boolean')
+    throw invalid(`recordLatencies must be true or false, not ${show(recordLatencies)}`);
   if (maxQueue !== Infinity && !(Number.isInteger(maxQueue) && maxQueue >= 0)) {
     throw invalid(`maxQueue must be a whole number or Infinity, not ${show(maxQueue)}`);
   }
@@ -232,6 +259,8 @@ export function parseOptions(options: TapPoolOptions): Settings {
     quarantineTimeoutMillis,
     acquireTimeoutMillis,
     maxQueue,
+    leaseWarningMillis,
+    recordLatencies,
     kernel,
     logger,
     template: parseTemplate(options, bridges.length > 0),

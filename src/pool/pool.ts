@@ -1,43 +1,40 @@
 import { EventEmitter } from 'node:events';
-import { abortError, TapPoolError } from '../errors.js';
+import { abortError } from '../errors.js';
 import { defaultKernel } from '../kernel/default.js';
 import type { Result, TapKernel } from '../kernel/kernel.js';
-import { checkKeys, refusal } from '../kernel/arguments.js';
-import { validateLinkName } from '../kernel/names.js';
-import { abortable, signalOf } from './abort.js';
+import { checkKeys } from '../kernel/arguments.js';
 import { parseAcquire, PLAIN_CALL, type AcquireOptions } from './acquire-options.js';
 import { Acquirer } from './acquirer.js';
 import { Adopter } from './adopter.js';
-import { NOTHING_FOUND, type InitializeResult } from './adoption.js';
+import type { InitializeResult } from './adoption.js';
 import { Bridges } from './bridges.js';
 import { Builder } from './builder.js';
-import { checkCloseOptions, type CloseOptions } from './close-options.js';
+import type { CloseOptions, DestroyOptions } from './close-options.js';
 import { TapDescriptorLease } from './descriptors.js';
+import { Ending } from './ending.js';
 import type { TapPoolEvents } from './events.js';
 import { Fill } from './fill.js';
 import { Graveyard } from './graveyard.js';
 import { InFlight } from './in-flight.js';
 import { HandOver } from './handover.js';
 import { Inventory, type PooledTap } from './inventory.js';
+import { Latencies } from './latencies.js';
+import { openBook, type LeaseBook } from './lease-book.js';
 import { TapLease } from './lease.js';
 import { debugLogger } from './logger.js';
 import { parseOptions, type Settings, type TapPoolLogger, type TapPoolOptions } from './options.js';
 import { Quarantine } from './quarantine.js';
 import { Refill } from './refill.js';
-import { Returns } from './returns.js';
 import type { ReleaseOptions, ReleaseResult } from './release.js';
-import type { TapPoolStats } from './stats.js';
+import { RELEASE_PLAINLY, Releases } from './releases.js';
+import { Returns } from './returns.js';
+import { readStats, type TapPoolStats } from './stats.js';
 import { newInstance, stamper, type Stamper } from './stamp.js';
+import { acquiring, releasing, traced, type Calls } from './tracing.js';
+import { use, type UseFunction, type UseOptions } from './use.js';
 import { Watcher } from './watcher.js';
 import { sweep, type SweepOptions, type SweepResult } from './sweep.js';
-
-/** What `ensure` takes. */
-export interface EnsureOptions {
-  /** Stops waiting; the fill stops too, unless somebody else waits for it. */
-  readonly signal?: AbortSignal;
-}
-
-const RELEASE_PLAINLY: ReleaseOptions = Object.freeze({});
+import { Warmup, type EnsureOptions } from './warmup.js';
 
 /**
  * A warm pool of Linux TAP interfaces.
@@ -67,10 +64,13 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   readonly #adopter: Adopter;
   readonly #watcher: Watcher;
   readonly #refill: Refill;
+  readonly #warmup: Warmup;
+  readonly #ending: Ending;
+  readonly #releases: Releases;
+  readonly #latencies: Latencies | undefined;
+  readonly #book: LeaseBook | undefined;
+  readonly #traced: Calls;
   readonly #inFlight = new InFlight();
-  #adopting: Promise<unknown> = Promise.resolve();
-  #checked: Promise<void> | undefined;
-  #closed: Promise<void> | undefined;
 
   /** @throws {TapPoolError} `ERR_TAP_INVALID_OPTION` or `ERR_TAP_INVALID_NAME`; the kernel is not asked yet. */
   constructor(options: TapPoolOptions) {
@@ -87,8 +87,13 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       this.#logger.warn(load, 'a bridge is nearly full');
       this.emit('bridgeNearlyFull', load);
     });
-    this.#builder = new Builder(this.#kernel, settings, this.#bridges, stamp);
-    this.#graveyard = new Graveyard(this.#kernel, () => this.#acquirer.isAwaited);
+    this.#latencies = settings.recordLatencies ? new Latencies() : undefined;
+    const timed = this.#latencies?.timed(this.#kernel) ?? this.#kernel;
+    this.#book = openBook(settings, this.#latencies, this.#logger, (warning) =>
+      this.emit('leaseWarning', warning),
+    );
+    this.#builder = new Builder(timed, settings, this.#bridges, stamp);
+    this.#graveyard = new Graveyard(timed, settings.prefix, () => this.#acquirer.isAwaited);
     this.#quarantine = new Quarantine(
       {
         retry: (tap) => this.#track(this.#returns.tryAgain(tap)),
@@ -109,6 +114,7 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       instance,
       stamp,
       track: (work) => this.#track(work),
+      inFlight: this.#inFlight,
       onRetired: () => this.#fillUp(),
       onQuarantined: ({ name }, holders) => {
         this.#logger.info({ tap: name, holders }, 'a released tap is still held');
@@ -160,6 +166,48 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
       track: (work) => this.#track(work),
       onFailed: (error, retryMillis) => this.emit('refillFailed', { error, retryMillis }),
     });
+    this.#warmup = new Warmup({
+      kernel: this.#kernel,
+      settings,
+      bridges: this.#bridges,
+      watcher: this.#watcher,
+      fill: this.#fill,
+      adopter: this.#adopter,
+      lend: (tap) => void this.#inventory.lend(tap, 'pool', this),
+      track: (work) => this.#track(work),
+      refuseClosed: () => this.#ending.refuseWork(),
+    });
+    this.#ending = new Ending({
+      kernel: this.#kernel,
+      settings,
+      logger: this.#logger,
+      inventory: this.#inventory,
+      acquirer: this.#acquirer,
+      quarantine: this.#quarantine,
+      graveyard: this.#graveyard,
+      returns: this.#returns,
+      fill: this.#fill,
+      refill: this.#refill,
+      watcher: this.#watcher,
+      inFlight: this.#inFlight,
+      book: this.#book,
+      abandoned: () => stamps.abandoned(),
+    });
+    this.#releases = new Releases({
+      inventory: this.#inventory,
+      quarantine: this.#quarantine,
+      returns: this.#returns,
+      ending: this.#ending,
+      book: this.#book,
+      logger: this.#logger,
+      holder: this,
+      track: (work) => this.#track(work),
+    });
+    this.#traced = traced(settings.prefix, {
+      acquire: (first, second) => this.#acquire(first, second),
+      tryAcquire: () => this.#tryAcquire(),
+      release: (tap, options) => this.#releases.release(tap, options),
+    });
   }
 
   /** How many idle TAPs the pool keeps: the option. */
@@ -169,20 +217,23 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
 
   /** One snapshot of the pool; costs no kernel call. */
   stats(): TapPoolStats {
-    return {
+    return readStats({
       size: this.#settings.size,
-      idle: this.#inventory.idle,
-      leased: this.#inventory.leased,
-      building: this.#inventory.reserved,
-      quarantined: this.#quarantine.size,
-      retiring: this.#graveyard.size,
-      waiting: this.#acquirer.waiting,
-      hits: this.#acquirer.hits,
-      misses: this.#acquirer.misses,
-      created: this.#builder.created,
-      deleted: this.#graveyard.deleted,
-      recycled: this.#returns.recycled,
-    };
+      inventory: this.#inventory,
+      quarantine: this.#quarantine,
+      graveyard: this.#graveyard,
+      acquirer: this.#acquirer,
+      handOver: this.#handOver,
+      releases: this.#releases,
+      builder: this.#builder,
+      returns: this.#returns,
+      latencies: this.#latencies,
+    });
+  }
+
+  /** Begins the latencies of `stats` anew, e.g. after they were exported. What counts from the start stays. */
+  resetLatencies(): void {
+    this.#latencies?.reset();
   }
 
   /**
@@ -197,26 +248,8 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * Rejects with `ERR_TAP_NO_TUN`, `ERR_TAP_PERMISSION`, `ERR_TAP_NETNS`, `ERR_TAP_BRIDGE_NOT_FOUND`,
    * `ERR_TAP_NOT_A_BRIDGE`, `ERR_TAP_ADDON`, `ERR_TAP_CLOSED`.
    */
-  async initialize(usedTaps?: readonly string[]): Promise<InitializeResult> {
-    this.#refuseClosed();
-    if (
-      usedTaps !== undefined &&
-      (!Array.isArray(usedTaps) || usedTaps.some((name) => typeof name !== 'string'))
-    ) {
-      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'usedTaps must be a list of names');
-    }
-    if (this.#settings.size === 0) return NOTHING_FOUND;
-    await this.#track(this.#check());
-    this.#refuseClosed();
-    return this.#track(this.#adopt(usedTaps));
-  }
-
-  /** One after the other: what one call adopts, the next is to find adopted. */
-  #adopt(usedTaps: readonly string[] | undefined): Promise<InitializeResult> {
-    const lend = (tap: PooledTap) => void this.#inventory.lend(tap, 'pool', this);
-    const adopting = this.#adopting.then(() => this.#adopter.adopt(usedTaps, lend));
-    this.#adopting = adopting.catch(() => undefined);
-    return adopting;
+  initialize(usedTaps?: readonly string[]): Promise<InitializeResult> {
+    return this.#warmup.initialize(usedTaps);
   }
 
   /**
@@ -227,24 +260,34 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `initialize` rejects with.
    */
   async ensure(options: EnsureOptions = {}): Promise<void> {
-    checkKeys(options, ['signal'], 'ensure');
-    const signal = signalOf(options);
+    await this.#warmup.fill(options, 'ensure');
+  }
+
+  /**
+   * Fills the pool as `ensure` does, and resolves once every place of it has had its TAP: what was acquired meanwhile is
+   * not waited for.
+   *
+   * Rejects with what a TAP could not be created for, `ERR_TAP_ABORTED`, and `ERR_TAP_CLOSED` also where the pool is
+   * closed meanwhile.
+   */
+  async ready(options: EnsureOptions = {}): Promise<void> {
+    const failure = await this.#warmup.fill(options, 'ready');
+    if (failure) throw failure;
     this.#refuseClosed();
-    if (signal?.aborted) throw abortError(signal);
-    if (this.#settings.size === 0) return;
-    await abortable(this.#track(this.#check()), signal);
-    this.#refuseClosed();
-    const failure = await this.#track(this.#fill.join(signal));
-    // Whether TAPs can be made here at all is to be asked again.
-    if (failure) this.#checked = undefined;
   }
 
   /**
    * The newest idle TAP, if there is one, without any kernel call.
    */
   tryAcquire(): TapLease | undefined {
+    return acquiring.hasSubscribers ? this.#traced.tryAcquire() : this.#tryAcquire();
+  }
+
+  #tryAcquire(): TapLease | undefined {
     this.#refuseClosed();
-    return this.#acquirer.take();
+    const lease = this.#acquirer.take();
+    if (this.#book !== undefined && lease !== undefined) this.#book.took(lease);
+    return lease;
   }
 
   /**
@@ -266,16 +309,55 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   acquire(options: AcquireOptions): Promise<TapLease>;
   acquire(fallbackName?: string, options?: AcquireOptions): Promise<TapLease>;
   acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    return acquiring.hasSubscribers ? this.#traced.acquire(first, second) : this.#acquire(first, second);
+  }
+
+  #acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    if (this.#book === undefined) return this.#grant(first, second);
+    return this.#book.acquire(() => this.#grant(first, second));
+  }
+
+  #grant(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
     if (first === undefined && second === undefined) return this.#acquirer.soon(PLAIN_CALL);
     try {
       const call = parseAcquire(this.#settings.template, first, second);
       this.#refuseClosed();
       if (call.signal?.aborted) throw abortError(call.signal);
       const acquire = () => this.#acquirer.acquire(call);
-      return call.wish ? this.#handOver.grant(acquire, call.wish) : acquire();
+      if (call.label === undefined && call.wish === undefined) return acquire();
+      // From one step to the next there is nothing else that close would wait for.
+      return this.#track(call.wish ? this.#handOver.grant(acquire, call.wish) : acquire());
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Runs a function with a TAP, which is released when the function's promise settles, whatever becomes of it: resolves
+   * to what the function returns, and rejects with what it throws, or with what `acquire` rejects with. A function that
+   * has released the TAP itself is fine.
+   *
+   * A TAP that cannot be given back changes neither: a warning goes to the logger, and it is tried again as in
+   * quarantine. After `close` it stays as it is, like every leased TAP.
+   *
+   * @example
+   * const exitCode = await pool.use((tap, { signal }) => runVm(tap.name, signal), { signal, label: 'vm-7' });
+   */
+  use<T>(
+    run: UseFunction<TapDescriptorLease, T>,
+    options: UseOptions & { handover: 'fd' },
+  ): Promise<Awaited<T>>;
+  use<T>(run: UseFunction<TapLease, T>, options?: UseOptions): Promise<Awaited<T>>;
+  use(run: UseFunction<never, unknown>, options: UseOptions = {}): Promise<unknown> {
+    return use(
+      {
+        acquire: (name, rest) => this.acquire(name, rest),
+        giveBack: (lease) => this.release(lease),
+        onStuck: (lease, error) => this.#releases.giveUp(lease, error),
+      },
+      run as UseFunction<TapLease, unknown>,
+      options,
+    );
   }
 
   /**
@@ -287,51 +369,9 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
    * `ERR_TAP_NOT_OWNED`, `ERR_TAP_CLOSED`, and where a TAP could not be deleted; nothing was changed then.
    */
   release(tap: TapLease | string, options: ReleaseOptions = RELEASE_PLAINLY): Promise<ReleaseResult> {
-    const plain = options === RELEASE_PLAINLY && tap instanceof TapLease && !this.#closed;
-    return plain && TapLease.isOf(tap, this) && !tap.released
-      ? this.#takeBack(tap, false)
-      : this.#release(tap, options);
-  }
-
-  async #release(tap: TapLease | string, options: ReleaseOptions): Promise<ReleaseResult> {
-    checkKeys(options, ['force'], 'release');
-    if (typeof tap !== 'string' && !(tap instanceof TapLease)) {
-      throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'release takes a lease or the name of a TAP');
-    }
-    const name = typeof tap === 'string' ? tap.trim() : tap.name;
-    if (name === '') return { status: 'nothing' };
-    this.#refuseClosed();
-    const { force = false } = options;
-    if (typeof tap !== 'string') return this.#takeBack(tap, force);
-    validateLinkName(name);
-    const lease = this.#inventory.findLeased(name)?.lease;
-    if (lease) return this.#takeBack(lease, force);
-    if (this.#inventory.findIdle(name)) {
-      throw new TapPoolError('ERR_TAP_NOT_LEASED', `${name} is not leased: it is idle in the pool`, {
-        tap: name,
-      });
-    }
-    if (this.#quarantine.find(name)) return this.#track(this.#releaseQuarantined(name, force));
-    return this.#track(this.#returns.releaseStranger(name, force));
-  }
-
-  #takeBack(lease: TapLease, force: boolean): Promise<ReleaseResult> {
-    if (!TapLease.isOf(lease, this)) {
-      const message = `the lease of ${lease.name} is of another pool`;
-      throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: lease.name });
-    }
-    const known = TapDescriptorLease.within(lease);
-    const tap = this.#inventory.endLease(known);
-    const takeBack = () => this.#returns.takeBack(tap, force, () => this.#inventory.resumeLease(known));
-    // What this process has open is no reason to call it held.
-    return tap.descriptors ? this.#track(tap.descriptors.close().then(takeBack)) : takeBack();
-  }
-
-  async #releaseQuarantined(name: string, force: boolean): Promise<ReleaseResult> {
-    const tap = force ? await this.#quarantine.remove(name) : undefined;
-    if (tap) return this.#returns.takeBack(tap, force, () => this.#quarantine.add(tap));
-    const message = `${name} was released already, and is quarantined while a process holds it; { force: true } deletes it`;
-    throw new TapPoolError('ERR_TAP_NOT_LEASED', message, { tap: name });
+    return releasing.hasSubscribers
+      ? this.#traced.release(tap, options)
+      : this.#releases.release(tap, options);
   }
 
   /**
@@ -349,44 +389,27 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
 
   /**
    * Refuses new work at once, stops refills, waits for what is in flight, and deletes the idle TAPs. Leased ones are
-   * left alone, and so are those that a process holds. Every call returns the promise of the first.
+   * left alone, and so are those that a process holds; with `timeoutMillis` they have so long to come back. Every call
+   * returns the promise of the first.
+   *
+   * Rejects with `ERR_TAP_INVALID_OPTION`; with `timeoutMillis` also with `ERR_TAP_TIMEOUT`, or `ERR_TAP_CLOSED` where
+   * the pool was destroyed meanwhile. It is closed then as well, and `taps` of the error tells what was left alone.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    const refused = refusal(() => checkCloseOptions(options));
-    if (refused) return Promise.reject(refused);
-    this.#closed ??= this.#close(options.idle === 'keep');
-    return this.#closed;
+    return this.#ending.close(options);
   }
 
-  async #close(keep: boolean): Promise<void> {
-    this.#refill.stop();
-    this.#acquirer.refuseAll(poolClosed());
-    await Promise.all([this.#fill.stop(), this.#watcher.stop()]);
-    await this.#inFlight.none();
-    this.#graveyard.closing = true;
-    const quarantined = this.#quarantine.clear();
-    const idle = await this.#inventory.drain();
-    if (keep) await this.#abandon(idle);
-    const taps = [...(keep ? [] : idle), ...quarantined];
-    const results = await Promise.all(taps.map((tap) => this.#returns.retireAtClose(tap)));
-    if (!this.#settings.kernel) await this.#kernel.close();
-    for (const [i, result] of results.entries()) {
-      if (!(result instanceof TapPoolError)) continue;
-      const { code, message: error } = result;
-      this.#logger.warn({ tap: taps[i]?.name, code, error }, 'a tap is left behind at close');
-    }
-  }
-
-  /** Re-stamps the TAPs, so that a pool can adopt them even while this process lives. */
-  async #abandon(taps: readonly PooledTap[]): Promise<void> {
-    const alias = this.#stamps.abandoned();
-    const changes = taps.map((tap) =>
-      this.#kernel.setLink(tap.ifindex, { alias }, { expect: { alias: tap.alias } }),
-    );
-    for (const [i, { status }] of (await Promise.allSettled(changes)).entries()) {
-      if (status === 'rejected')
-        this.#logger.warn({ tap: taps[i]?.name }, 'an idle tap was taken away before close');
-    }
+  /**
+   * Closes the pool without mercy: every call that waits rejects with `ERR_TAP_CLOSED` at once, one whose TAP is being
+   * made included; a `close` that waits for TAPs to come back waits no longer; and the idle TAPs are deleted, unless
+   * that `close` keeps them. Leased ones are left alone, unless `leased: 'delete'` says otherwise. Resolves when the
+   * kernel has done what was in its hands. Every call returns the promise of the first; after a `close` that has ended
+   * there is nothing to do.
+   *
+   * Rejects with `ERR_TAP_INVALID_OPTION`. What could not be deleted is told to the logger.
+   */
+  destroy(options: DestroyOptions = {}): Promise<void> {
+    return this.#ending.destroy(options);
   }
 
   /** The same as `close()`. */
@@ -400,26 +423,13 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
     this.emit('drift', { name: tap.name, why });
     void this.#track(
       this.#returns.discard(tap).then(() => {
-        if (!this.#closed && this.#settings.size > 0) this.#refill.requestAfterDrift();
+        if (!this.#ending.begun && this.#settings.size > 0) this.#refill.requestAfterDrift();
       }),
     );
   }
 
   #fillUp(): void {
-    if (!this.#closed && this.#settings.size > 0) this.#refill.request();
-  }
-
-  /** Once: that TAPs can be made here, and that the bridges are bridges. */
-  #check(): Promise<void> {
-    this.#checked ??= this.#kernel
-      .check()
-      .then(() => Promise.all([this.#bridges.resolve(), this.#watcher.start()]))
-      .then(() => undefined)
-      .catch((error: unknown) => {
-        this.#checked = undefined;
-        throw error;
-      });
-    return this.#checked;
+    if (!this.#ending.begun && this.#settings.size > 0) this.#refill.request();
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
@@ -427,10 +437,6 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   }
 
   #refuseClosed(): void {
-    if (this.#closed) throw poolClosed();
+    this.#ending.refuseWork();
   }
-}
-
-function poolClosed(): TapPoolError {
-  return new TapPoolError('ERR_TAP_CLOSED', 'the pool is closed');
 }

@@ -4,6 +4,7 @@ import { TapPoolError, type TapHeldError } from '../errors.js';
 import type { RecycleTarget, Result, TapKernel } from '../kernel/kernel.js';
 import type { Bridges } from './bridges.js';
 import type { Graveyard } from './graveyard.js';
+import type { InFlight } from './in-flight.js';
 import type { Inventory, PooledTap } from './inventory.js';
 import { isTapPoolName } from './names.js';
 import type { Settings, TapPoolLogger } from './options.js';
@@ -13,6 +14,8 @@ import { parseStamp, sameInstance, type Instance } from './stamp.js';
 
 /** TAPs per call of the kernel: the first of a burst are idle again before the last are reset. */
 const BATCH = 64;
+const TURN = Promise.resolve();
+const URGENT = Object.freeze({ urgent: true });
 
 /**
  * To look at a descriptor of another process (/proc/PID/fdinfo) Linux holds its file for a moment, and a child has copies
@@ -36,6 +39,7 @@ export interface ReturnsParts {
   readonly onQuarantined: (tap: PooledTap, holders: readonly number[]) => void;
   /** Work that `close` is to wait for. */
   readonly track: <T>(work: Promise<T>) => Promise<T>;
+  readonly inFlight: Pick<InFlight, 'begin' | 'end'>;
 }
 
 /** A TAP that is to be recycled, and what follows. */
@@ -57,19 +61,27 @@ export class Returns {
   }
 
   /**
-   * A TAP whose lease has ended. Rejects where it could be neither recycled nor deleted; where it is still ours, its
+   * A TAP whose lease was recalled. Rejects where it could be neither recycled nor deleted; where it is still ours, its
    * lease goes on.
    */
   takeBack(tap: PooledTap, force: boolean, undo: () => void): Promise<ReleaseResult> {
-    if (force || !this.#isForRecycling(tap)) return this.#takeAway(tap, force, undo, undefined);
+    const { inventory } = this.#parts;
+    if (force || !this.#isForRecycling(tap)) {
+      inventory.forget(tap);
+      return this.#takeAway(tap, force, undo, undefined);
+    }
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => {
         undo();
         reject(error);
       };
       const then = (result: Result<boolean>) => {
-        if (result === true) resolve({ status: 'recycled', name: tap.name });
-        else if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD')
+        if (result === true) {
+          resolve({ status: 'recycled', name: tap.name });
+          return;
+        }
+        inventory.forget(tap);
+        if (result instanceof TapPoolError && result.code === 'ERR_TAP_HELD')
           resolve(this.#quarantined(tap, result));
         else this.#takeAway(tap, false, undo, this.#reason(tap, result)).then(resolve, reject);
       };
@@ -130,70 +142,95 @@ export class Returns {
   /** Puts the TAP back among the entries. */
   #recycle(one: Return): void {
     this.#waiting.push(one);
-    if (this.#waiting.length === 1) queueMicrotask(() => this.#flush());
+    // queueMicrotask() makes an object for async_hooks, and takes several times as long.
+    if (this.#waiting.length === 1) void TURN.then(this.#flush);
   }
 
-  #flush(): void {
+  readonly #flush = (): void => {
     const returns = this.#waiting;
     this.#waiting = [];
     for (let at = 0; at < returns.length; at += BATCH) {
-      const batch = returns.slice(at, at + BATCH);
-      void this.#parts
-        .track(this.#recycleBatch(batch))
-        .catch((error: unknown) => batch.forEach(({ fail }) => fail(error)));
+      const batch = returns.length <= BATCH ? returns : returns.slice(at, at + BATCH);
+      const places = this.#parts.inventory.reservePlaces(batch.length);
+      if (typeof places === 'number') this.#recycleBatch(batch, places);
+      else void this.#parts.track(places.then((some) => this.#recycleBatch(batch, some)));
     }
-  }
+  };
 
-  async #recycleBatch(batch: readonly Return[]): Promise<void> {
-    const { inventory } = this.#parts;
-    const reserving = inventory.reservePlaces(batch.length);
-    const places = typeof reserving === 'number' ? reserving : await reserving;
-    for (const { then } of batch.slice(places)) then(false);
+  /** Written with callbacks: each `await` on the way would cost as much as all that is done here. */
+  #recycleBatch(batch: readonly Return[], places: number): void {
+    const { inventory, inFlight } = this.#parts;
+    for (let i = places; i < batch.length; i++) batch[i]?.then(false);
     if (places === 0) return;
-    const recycled = batch.slice(0, places);
-    let results: Result<true>[] = [];
-    try {
-      results = await this.#resetPatiently(recycled.map(({ tap }) => tap));
-    } finally {
-      const clean = recycled.flatMap(({ tap }, i) => (results[i] === true ? [tap] : []));
+    const recycled = places === batch.length ? batch : batch.slice(0, places);
+    const taps = recycled.map(({ tap }) => tap);
+    const settle = (clean: readonly PooledTap[], tell: () => void) => {
       this.recycled += clean.length;
       const settling = inventory.settle(places, clean);
-      if (settling) await settling;
-    }
-    for (const [i, { then }] of recycled.entries()) then(results[i] as Result<true>);
+      const end = () => {
+        tell();
+        inFlight.end();
+      };
+      if (settling) void settling.then(end);
+      else end();
+    };
+    const answer = (results: readonly Result<true>[]) => {
+      const clean = results.every((result) => result === true)
+        ? taps
+        : taps.filter((_, i) => results[i] === true);
+      settle(clean, () => {
+        for (let i = 0; i < recycled.length; i++) recycled[i]?.then(results[i] as Result<true>);
+      });
+    };
+    const fail = (error: unknown) => {
+      settle([], () => recycled.forEach((one) => one.fail(error)));
+    };
+    inFlight.begin();
+    this.reset(taps).then((results) => {
+      if (results.some(isBusyWithoutHolder)) this.#resetBusy(taps, results).then(answer, fail);
+      else answer(results);
+    }, fail);
   }
 
-  /** … and those that are busy though nobody is found to hold them, once more. */
-  async #resetPatiently(taps: readonly PooledTap[]): Promise<Result<true>[]> {
-    const results = await this.reset(taps);
+  /** Once more those that are busy though nobody is found to hold them. */
+  async #resetBusy(taps: readonly PooledTap[], results: readonly Result<true>[]): Promise<Result<true>[]> {
     const busy = [...results.keys()].filter((i) => isBusyWithoutHolder(results[i] as Result<true>));
-    if (busy.length === 0) return results;
     await sleep(CLOSING_MILLIS);
     const again = await this.reset(busy.map((i) => taps[i] as PooledTap));
-    for (const [n, i] of busy.entries()) results[i] = again[n] as Result<true>;
-    return results;
+    const merged = [...results];
+    for (const [n, i] of busy.entries()) merged[i] = again[n] as Result<true>;
+    return merged;
   }
 
   /** Makes the TAPs as good as new; whoever calls keeps their places. `ERR_TAP_HELD`: it is as it was. */
-  async reset(taps: readonly PooledTap[]): Promise<Result<true>[]> {
+  reset(taps: readonly PooledTap[]): Promise<Result<true>[]> {
+    const targets = taps.map((tap) => this.#targetOf(tap));
+    return targets.every(isTarget) && !taps.some(({ labelled }) => labelled)
+      ? this.#parts.kernel.recycleTaps(targets, URGENT)
+      : this.#resetEach(taps, targets);
+  }
+
+  /** Where there is something to do but to ask the kernel. */
+  async #resetEach(
+    taps: readonly PooledTap[],
+    targets: readonly Result<RecycleTarget>[],
+  ): Promise<Result<true>[]> {
+    const possible = targets.filter(isTarget);
+    const answers = possible.length > 0 ? await this.#parts.kernel.recycleTaps(possible, URGENT) : [];
     const results: Result<true>[] = [];
-    const targets: RecycleTarget[] = [];
-    for (const [i, tap] of taps.entries()) {
-      const target = this.#targetOf(tap);
-      if (target instanceof TapPoolError) results[i] = target;
-      else targets.push(target);
-    }
-    const answers = targets.length > 0 ? await this.#parts.kernel.recycleTaps(targets, { urgent: true }) : [];
     let answered = 0;
     for (const [i, tap] of taps.entries()) {
-      if (results[i] !== undefined) continue;
-      const { spec } = targets[answered] as RecycleTarget;
-      const answer = answers[answered] as Result<true>;
-      answered += 1;
+      const target = targets[i] as Result<RecycleTarget>;
+      if (target instanceof TapPoolError) {
+        results[i] = target;
+        continue;
+      }
+      const answer = answers[answered++] as Result<true>;
       results[i] = answer;
+      const { alias } = target.spec;
       // A recycling that failed may have come as far as the new stamp.
-      if (tap.labelled && (answer === true || (await this.#bears(tap.ifindex, spec.alias)))) {
-        tap.alias = spec.alias;
+      if (tap.labelled && (answer === true || (await this.#bears(tap.ifindex, alias)))) {
+        tap.alias = alias;
         tap.labelled = false;
       }
     }
@@ -232,8 +269,8 @@ export class Returns {
   }
 
   /** The last that this pool does about a TAP. */
-  retireAtClose(tap: PooledTap): Promise<Result<true>> {
-    return this.#parts.graveyard.bury(tap, { again: true });
+  retireAtClose(tap: PooledTap, force = false): Promise<Result<true>> {
+    return this.#parts.graveyard.bury(tap, { force, again: true });
   }
 
   /** A TAP that nobody is to have: deleted, and where that fails, tried again. */
@@ -265,6 +302,10 @@ export class Returns {
     if (result instanceof TapPoolError) throw result;
     return { status: 'retired', name };
   }
+}
+
+function isTarget(target: Result<RecycleTarget>): target is RecycleTarget {
+  return !(target instanceof TapPoolError);
 }
 
 function isBusyWithoutHolder(result: Result<true>): boolean {

@@ -104,9 +104,20 @@ export interface Stamper {
 
 export function stamper(instance: Instance, prefix: string): Stamper {
   const base = () => ({ ...instance, at: now(), prefix });
+  // TAPs that are made within the same second bear the same text.
+  let at: number | undefined;
+  let text = '';
+  const plain = () => {
+    const moment = now();
+    if (moment !== at) {
+      text = formatStamp(base());
+      at = moment;
+    }
+    return text;
+  };
   return {
     instance,
-    stamp: (label) => formatStamp(label === undefined ? base() : { ...base(), label }),
+    stamp: (label) => (label === undefined ? plain() : formatStamp({ ...base(), label })),
     abandoned: () => formatStamp({ ...base(), ...ABANDONED }),
   };
 }

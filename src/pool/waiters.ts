@@ -4,9 +4,11 @@ import type { TapLease } from './lease.js';
 
 export interface WaiterHooks {
   /** It has a TAP, or has given up. */
-  readonly onSettled: (waiter: Waiter) => void;
+  readonly onSettled: (waiter: Waiter, error?: unknown) => void;
   /** A TAP that is idle although the call waits for one that is made for it: better than none when its time is over. */
   readonly lastChance: () => TapLease | undefined;
+  /** What it waits for, for whoever reads the error. */
+  readonly whyNot: (waiter: Waiter) => string;
 }
 
 /** One call that waits. */
@@ -48,7 +50,7 @@ export class Waiter {
           this.resolve(lease);
           return;
         }
-        const message = `no TAP within ${timeoutMillis} ms: none is idle, and none could be created in that time`;
+        const message = `no TAP within ${timeoutMillis} ms: ${hooks.whyNot(this)}`;
         this.reject(new TapPoolError('ERR_TAP_TIMEOUT', message));
       }, timeoutMillis);
     }
@@ -60,20 +62,20 @@ export class Waiter {
   };
 
   resolve(lease: TapLease): void {
-    this.#settle();
+    this.#settle(undefined);
     this.#resolve(lease);
   }
 
   reject(error: unknown): void {
-    this.#settle();
+    this.#settle(error);
     this.#stop?.abort();
     this.#reject(error);
   }
 
-  #settle(): void {
+  #settle(error: unknown): void {
     this.settled = true;
     clearTimeout(this.#timer);
     this.#given?.removeEventListener('abort', this.abort);
-    this.#hooks.onSettled(this);
+    this.#hooks.onSettled(this, error);
   }
 }

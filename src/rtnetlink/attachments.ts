@@ -7,6 +7,7 @@ import { AttributeWriter } from './attribute-writer.js';
 import { HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
 import {
   AF_BRIDGE,
+  AF_INET6,
   AF_UNSPEC,
   NLM_F_ACK,
   NLM_F_CREATE,
@@ -49,6 +50,13 @@ const TCA_KIND = 1;
 /** linux/if_addr.h: attributes of an address. */
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
+/**
+ * linux/if_addr.h: no duplicate address detection. The kernel would wait with it for the carrier of the TAP, and the
+ * address could not be used until a second after the VMM has come.
+ */
+const IFA_F_NODAD = 0x02;
+/** sizeof(struct in6_addr) */
+const IN6_BYTES = 16;
 
 const CHANGE = NLM_F_REQUEST | NLM_F_ACK;
 const PUT = CHANGE | NLM_F_CREATE | NLM_F_REPLACE;
@@ -110,22 +118,24 @@ export function replaceRootQdisc(ifindex: number, order: ByteOrder = HOST_BYTE_O
 }
 
 /**
- * Gives a link an IPv4 address with its connected route, or leaves the one that it has.
- * Equivalent to `ip address replace ADDRESS/PREFIX dev NAME`.
+ * Gives a link an address of 4 or 16 bytes with its connected route, or leaves the one that it has; an IPv6 address can
+ * be used at once. Equivalent to `ip address replace ADDRESS/PREFIX dev NAME [nodad]`.
  */
 export function addAddress(
   ifindex: number,
-  address: readonly [number, number, number, number],
+  address: Uint8Array,
   prefixLength: number,
   order: ByteOrder = HOST_BYTE_ORDER,
 ): Uint8Array {
+  const is6 = address.length === IN6_BYTES;
   const header = new Uint8Array(8);
-  header[0] = AF_INET;
+  header[0] = is6 ? AF_INET6 : AF_INET;
   header[1] = prefixLength;
+  header[2] = is6 ? IFA_F_NODAD : 0;
   viewOf(header).setUint32(4, ifindex, order === 'LE');
   const writer = new AttributeWriter(order);
-  writer.bytes(IFA_LOCAL, Uint8Array.from(address));
-  writer.bytes(IFA_ADDRESS, Uint8Array.from(address));
+  writer.bytes(IFA_LOCAL, address);
+  writer.bytes(IFA_ADDRESS, address);
   return encode(RTM_NEWADDR, PUT, withAttributes(header, writer), order);
 }
 

@@ -134,6 +134,7 @@ export const IFF_LOWER_UP = 0x10000;
 // linux/if_link.h: attributes of a link. Bytes of struct ifinfomsg (linux/rtnetlink.h) come before them.
 export const IFINFOMSG_LENGTH = 16;
 export const IFLA_ADDRESS = 1;
+export const IFLA_BROADCAST = 2;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_STATS = 7;
@@ -165,6 +166,9 @@ export const IFLA_INET6_CACHEINFO = 5;
 export const IFLA_XDP_FD = 1;
 export const IFLA_XDP_ATTACHED = 2;
 export const IFLA_XDP_FLAGS = 3;
+/** Since Linux 6.3, as IFLA_GRO_IPV4_MAX_SIZE is. */
+export const IFLA_GSO_IPV4_MAX_SIZE = 63;
+export const IFLA_GRO_IPV4_MAX_SIZE = 64;
 export const IFLA_GSO_MAX_SEGS = 40;
 export const IFLA_GSO_MAX_SIZE = 41;
 export const IFLA_XDP = 43;

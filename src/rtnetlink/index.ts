@@ -3,7 +3,7 @@
  * or output, no policy.
  */
 export * from './constants.js';
-export { HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
+export { align, HOST_BYTE_ORDER, viewOf, type ByteOrder } from './byte-order.js';
 export { concatMessages, decodeMessages, encodeMessage, type NetlinkMessage } from './message.js';
 export { AttributeReader, decodeAttributes, encodeAttributes, type Attribute } from './attribute.js';
 export { AttributeWriter } from './attribute-writer.js';
@@ -22,6 +22,7 @@ export {
 export * from './attachments.js';
 export {
   createBridge,
+  deleteAltNames,
   deleteByGroup,
   deleteByIndex,
   detachXdp,

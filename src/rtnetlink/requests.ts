@@ -29,10 +29,11 @@ export interface LinkAttributes {
   group?: number;
   /** IFF_UP. */
   up?: boolean;
-  /** IFF_PROMISC: the promiscuity that the administrator asked for; that of bridges and sockets is counted apart. */
-  promiscuous?: boolean;
-  /** IFF_ALLMULTI, likewise. */
-  allMulticast?: boolean;
+  /**
+   * Other flags: of those in `change` (ifi_change) the link has those in `flags` (ifi_flags) afterwards. IFF_PROMISC and
+   * IFF_ALLMULTI are what the administrator asked for; what bridges and sockets ask for is counted apart.
+   */
+  others?: { readonly flags: number; readonly change: number };
   /** IFLA_AF_SPEC{AF_INET6{IFLA_INET6_ADDR_GEN_MODE}}: `IN6_ADDR_GEN_MODE_*`. */
   addrGenMode?: number;
   /** IFLA_AF_SPEC{AF_INET{IFLA_INET_CONF{IPV4_DEVCONF_PROXY_ARP}}}: the sysctl net.ipv4.conf.NAME.proxy_arp. */
@@ -41,14 +42,25 @@ export interface LinkAttributes {
   netnsFd?: number;
 }
 
-/** What only a reset sets. Equivalent to `ip link set dev NAME gso_max_size … gso_max_segs … gro_max_size … xdp off`. */
+/**
+ * What only a reset sets. Equivalent to `ip link set dev NAME broadcast … mode … gso_max_size … gso_max_segs …
+ * gro_max_size … gso_ipv4_max_size … gro_ipv4_max_size …`. A kernel ignores what it does not know.
+ */
 export interface ResetAttributes {
+  /** IFLA_BROADCAST: `xx:xx:xx:xx:xx:xx`. */
+  broadcast: string;
+  /** IFLA_LINKMODE: 0, or 1 for one that is dormant when it has a carrier. */
+  linkMode: number;
   /** IFLA_GSO_MAX_SIZE, in bytes. */
   gsoMaxSize: number;
   /** IFLA_GSO_MAX_SEGS. */
   gsoMaxSegments: number;
   /** IFLA_GRO_MAX_SIZE, in bytes. */
   groMaxSize: number;
+  /** IFLA_GSO_IPV4_MAX_SIZE, in bytes. */
+  gsoIpv4MaxSize: number;
+  /** IFLA_GRO_IPV4_MAX_SIZE, in bytes. */
+  groIpv4MaxSize: number;
   /** IFLA_AF_SPEC{AF_INET{IFLA_INET_CONF}}: the sysctls net.ipv4.conf.NAME.*, by their number (linux/ip.h, IPV4_DEVCONF_*). */
   ipv4Conf: ReadonlyMap<number, number>;
 }
@@ -66,20 +78,37 @@ export function detachXdp(ifindex: number, mode: number, order: ByteOrder = HOST
 /** Resets what has no place in {@link LinkAttributes}, for nobody but a scrubber sets it. */
 export function resetLink(
   ifindex: number,
-  { gsoMaxSize, gsoMaxSegments, groMaxSize, ipv4Conf }: ResetAttributes,
+  reset: ResetAttributes,
   order: ByteOrder = HOST_BYTE_ORDER,
 ): Uint8Array {
   const writer = begin(c.RTM_NEWLINK, c.NLM_F_REQUEST | c.NLM_F_ACK, existing(ifindex), order);
-  writer.u32(c.IFLA_GSO_MAX_SIZE, gsoMaxSize);
-  writer.u32(c.IFLA_GSO_MAX_SEGS, gsoMaxSegments);
-  writer.u32(c.IFLA_GRO_MAX_SIZE, groMaxSize);
+  writer.bytes(c.IFLA_BROADCAST, parseMac(reset.broadcast));
+  writer.u8(c.IFLA_LINKMODE, reset.linkMode);
+  writer.u32(c.IFLA_GSO_MAX_SIZE, reset.gsoMaxSize);
+  writer.u32(c.IFLA_GSO_MAX_SEGS, reset.gsoMaxSegments);
+  writer.u32(c.IFLA_GRO_MAX_SIZE, reset.groMaxSize);
+  writer.u32(c.IFLA_GSO_IPV4_MAX_SIZE, reset.gsoIpv4MaxSize);
+  writer.u32(c.IFLA_GRO_IPV4_MAX_SIZE, reset.groIpv4MaxSize);
   const families = writer.beginNested(c.IFLA_AF_SPEC);
   const inet = writer.beginNested(c.AF_INET);
   const conf = writer.beginNested(c.IFLA_INET_CONF);
-  for (const [number, value] of ipv4Conf) writer.u32(number, value);
+  for (const [number, value] of reset.ipv4Conf) writer.u32(number, value);
   writer.endNested(conf);
   writer.endNested(inet);
   writer.endNested(families);
+  return end(writer);
+}
+
+/** Takes alternative names away. Equivalent to `ip link property del dev NAME altname …`. */
+export function deleteAltNames(
+  ifindex: number,
+  names: readonly string[],
+  order: ByteOrder = HOST_BYTE_ORDER,
+): Uint8Array {
+  const writer = begin(c.RTM_DELLINKPROP, c.NLM_F_REQUEST | c.NLM_F_ACK, existing(ifindex), order);
+  const list = writer.beginNested(c.IFLA_PROP_LIST);
+  for (const name of names) writer.string(c.IFLA_ALT_IFNAME, name);
+  writer.endNested(list);
   return end(writer);
 }
 
@@ -267,24 +296,14 @@ function end(writer: AttributeWriter): Uint8Array {
   return writer.finish();
 }
 
+const NO_FLAGS = { flags: 0, change: 0 };
+
 /** ifi_flags, and in ifi_change which of them are meant: 0 there would replace all. */
-function linkFlags(
-  writer: AttributeWriter,
-  { up, promiscuous, allMulticast }: Pick<LinkAttributes, 'up' | 'promiscuous' | 'allMulticast'>,
-): void {
-  let flags = 0;
-  let change = 0;
+function linkFlags(writer: AttributeWriter, { up, others }: Pick<LinkAttributes, 'up' | 'others'>): void {
+  let { flags, change } = others ?? NO_FLAGS;
   if (up !== undefined) {
     change |= c.IFF_UP;
     if (up) flags |= c.IFF_UP;
-  }
-  if (promiscuous !== undefined) {
-    change |= c.IFF_PROMISC;
-    if (promiscuous) flags |= c.IFF_PROMISC;
-  }
-  if (allMulticast !== undefined) {
-    change |= c.IFF_ALLMULTI;
-    if (allMulticast) flags |= c.IFF_ALLMULTI;
   }
   writer.headerU32(c.NLMSG_HDRLEN + 8, flags);
   writer.headerU32(c.NLMSG_HDRLEN + 12, change);

@@ -15,6 +15,8 @@ const CALLS: Record<
   addForwarding: (kernel, ifindex, expect) =>
     kernel.addForwarding(ifindex, MAC, { ...(expect && { expect }) }),
   addAddress: (kernel, ifindex, expect) => kernel.addAddress(ifindex, ADDRESS, { ...(expect && { expect }) }),
+  'addAddress of IPv6': (kernel, ifindex, expect) =>
+    kernel.addAddress(ifindex, 'fd00::1/64', { ...(expect && { expect }) }),
   setProxyArp: (kernel, ifindex, expect) => kernel.setProxyArp(ifindex, true, { ...(expect && { expect }) }),
 };
 
@@ -66,7 +68,26 @@ export const operations: Chapter = (host) => {
       const { kernel } = host();
       for (const mac of ['', '01:00:5e:00:00:01', '02:00:00:00:00', 7])
         await assertRejects(kernel.addForwarding(1, mac as string), { code: 'ERR_TAP_INVALID_OPTION' });
-      for (const address of ['10.0.0.1', '10.0.0.1/33', '10.0.0.256/8', 'fe80::1/64', '/8', '10.0.0.1/8 ', 7])
+      const none = [
+        '10.0.0.1',
+        '10.0.0.1/33',
+        '10.0.0.256/8',
+        '10.0.1/8',
+        '/8',
+        '10.0.0.1/8 ',
+        '10.0.0.1/-1',
+        7,
+      ];
+      const none6 = [
+        'fd00::1',
+        'fd00::1/129',
+        'fe80::1%lo/64',
+        '[fd00::1]/64',
+        'fd00:::1/64',
+        '::g/64',
+        ':/64',
+      ];
+      for (const address of [...none, ...none6])
         await assertRejects(kernel.addAddress(1, address as string), { code: ARGUMENT });
       await assertRejects(kernel.setProxyArp(1, 1 as unknown as boolean), { code: ARGUMENT });
       for (const netns of ['', 'a\0b', 7])

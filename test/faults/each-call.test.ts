@@ -20,6 +20,8 @@ const ERRORS: Readonly<Record<string, readonly string[]>> = {
   ioctl: ['EBUSY', 'ENOMEM', 'EPERM'],
   sendto: ['ENOBUFS', 'ENOMEM', 'EPERM'],
   recvfrom: ['ENOBUFS', 'ENOMEM'],
+  // Where the lanes get no descriptor table of their own, they work with that of the process.
+  close_range: ['ENOSYS', 'EPERM', 'EMFILE'],
   socket: ['EMFILE', 'ENOBUFS', 'ENOMEM', 'EPERM'],
   bind: ['ENOMEM', 'EPERM'],
   getsockname: ['ENOBUFS', 'ENOMEM'],

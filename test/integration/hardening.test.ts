@@ -44,6 +44,18 @@ const rows: Row[] = [
     seen: ['addresses', 'link.', 'routes', 'sysctls.ipv4/conf.proxy_arp'],
   },
   {
+    title: 'an IPv6 address of the host, without a bridge',
+    options: { kind: 'plain' },
+    act: async (kernel, { ifindex }) => {
+      await kernel.addAddress(ifindex, 'fd00:1::1/64');
+      const shown = execFileSync('ip', ['-6', 'address', 'show', 'to', 'fd00:1::1'], { encoding: 'utf8' });
+      // Not tentative, though nobody has attached yet.
+      assert.match(shown, /inet6 fd00:1::1\/64 scope global nodad/);
+    },
+    // The groups of the address: solicited nodes, and their multicast address of the link.
+    seen: ['addresses', 'forwarding', 'groups.', 'routes'],
+  },
+  {
     title: 'suppressed neighbours',
     options: { kind: 'port' },
     act: (kernel, { ifindex }) => kernel.setLink(ifindex, { port: { neighSuppress: true } }),

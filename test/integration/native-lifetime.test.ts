@@ -1,6 +1,6 @@
 /** Threads, descriptors and TAPs at the end of runners, workers and processes. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterEach, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -18,11 +18,20 @@ import {
   netlink,
   openTun,
   RTM_GETLINK,
+  tableOf,
+  threadNamed,
 } from '../support/native-programs.js';
 import { spawnScene } from '../support/native-spawn.js';
 
 const O_CLOEXEC = 0o2000000;
 const QUICK = [netlink(getLink(1))];
+
+function flagsOf(task: string, fd: string): number {
+  return Number.parseInt(
+    /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/${task}/fdinfo/${fd}`, 'utf8'))?.[1] ?? '',
+    8,
+  );
+}
 
 async function runBoth(runner: NativeRunner) {
   await Promise.all([runner.run('build', [QUICK]), runner.run('reap', [QUICK])]);
@@ -42,9 +51,11 @@ describe('native runner: lifetime', () => {
     const runner = new NativeRunner();
     assert.deepEqual(laneThreads(), []);
     await runner.run('build', [QUICK]);
-    assert.deepEqual(laneThreads(), ['tap-build']);
+    assert.deepEqual(laneThreads().sort(), ['tap-build', 'tap-results']);
     await runner.run('reap', [QUICK]);
-    assert.deepEqual(laneThreads().sort(), ['tap-build', 'tap-reap']);
+    await runner.run('lend', [QUICK]);
+    const all = ['tap-build', 'tap-lend', 'tap-reap', 'tap-results', 'tap-results'];
+    assert.deepEqual(laneThreads().sort(), all);
     for (const id of readdirSync('/proc/self/task')) {
       const status = readFileSync(`/proc/self/task/${id}/status`, 'utf8');
       if (!status.startsWith('Name:\ttap-')) continue;
@@ -58,31 +69,25 @@ describe('native runner: lifetime', () => {
   });
 
   test('every descriptor is close-on-exec', async () => {
-    const flagsOf = (fd: string) => {
-      try {
-        const flags = /^flags:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';
-        return { target: readlinkSync(`/proc/self/fd/${fd}`), flags: Number.parseInt(flags, 8) };
-      } catch {
-        // Closed meanwhile.
-        return undefined;
-      }
-    };
     // A request that is never answered holds the program, and with it its descriptors.
     const runner = new NativeRunner({ replyTimeoutMillis: 1000 });
-    const seen = new Set(readdirSync('/proc/self/fd').filter((fd) => flagsOf(fd)));
-    const running = runner.run('build', [[openTun(), netlink(linkMessage(RTM_GETLINK, 0, 1))]]);
-    const found = new Map<string, number>();
-    while (found.size < 2) {
-      await sleep(1);
-      for (const fd of readdirSync('/proc/self/fd').filter((name) => !seen.has(name))) {
-        const open = flagsOf(fd);
-        if (open && !open.target.startsWith('/proc/'))
-          found.set(open.target.replace(/\[\d+\]/, ''), open.flags);
+    const held = [openTun(), netlink(linkMessage(RTM_GETLINK, 0, 1))];
+    for (const lane of ['build', 'lend'] as const) {
+      const seen = new Set(tableOf('self'));
+      const running = runner.run(lane, [held]);
+      const found = new Map<string, number>();
+      while (found.size < 2) {
+        await sleep(1);
+        const id = threadNamed(`tap-${lane}`);
+        for (const entry of id === undefined ? [] : tableOf(`self/task/${id}`)) {
+          const [, fd = '', target = ''] = /^(\d+) (.*)$/.exec(entry) ?? [];
+          if (!seen.has(entry)) found.set(target.replace(/\[\d+\]/, ''), flagsOf(`self/task/${id}`, fd));
+        }
       }
+      assert.deepEqual([...found.keys()].sort(), ['/dev/net/tun', 'socket:']);
+      for (const flags of found.values()) assert.equal(flags & O_CLOEXEC, O_CLOEXEC);
+      await running;
     }
-    assert.deepEqual([...found.keys()].sort(), ['/dev/net/tun', 'socket:']);
-    for (const flags of found.values()) assert.equal(flags & O_CLOEXEC, O_CLOEXEC);
-    await running;
     await runner.close();
   });
 

@@ -207,7 +207,7 @@ const host = (
 });
 
 const sysctl = (path: string, setting: string, rest: Partial<Row> = {}): Row => ({
-  title: `the sysctl net.${path.replaceAll('/', '.')}`,
+  title: `the sysctl net.${path.replaceAll('/', '.')}${rest.options ? ` (${JSON.stringify(rest.options)})` : ''}`,
   then: 'recycled',
   ...rest,
   plant: ({ host, name }) => host.call('plant_sysctl', { path: path.replace('NAME', name), value: setting }),
@@ -283,21 +283,16 @@ const hostRows: Row[] = [
     { flags: 1, mask: 1 },
     { invisible: true, options: { up: false } },
   ),
-  host('IFF_NOARP', 'plant_flags', { flags: 0x80, mask: 0x80 }, { then: 'retired' }),
-  host('IFF_MULTICAST taken away', 'plant_flags', { flags: 0, mask: 0x1000 }, { then: 'retired' }),
-  host('IFF_DEBUG', 'plant_flags', { flags: 4, mask: 4 }, { then: 'retired' }),
+  host('IFF_NOARP', 'plant_flags', { flags: 0x80, mask: 0x80 }),
+  host('IFF_MULTICAST taken away', 'plant_flags', { flags: 0, mask: 0x1000 }),
+  host('IFF_DEBUG', 'plant_flags', { flags: 4, mask: 4 }),
   host('another MAC address', 'plant_attribute', { attribute: 1, hex: A_MAC.replaceAll(':', '') }),
-  host(
-    'another broadcast address',
-    'plant_attribute',
-    { attribute: 2, hex: '0200000000ff' },
-    { then: 'retired' },
-  ),
+  host('another broadcast address', 'plant_attribute', { attribute: 2, hex: '0200000000ff' }),
   host('another MTU', 'plant_attribute', { attribute: 4, value: 9000 }),
   host('an MTU without IPv6', 'plant_attribute', { attribute: 4, value: 1000 }),
   host('another transmit queue length', 'plant_attribute', { attribute: 13, value: 7 }),
   host('another group', 'plant_attribute', { attribute: 27, value: 4711 }),
-  host('IFLA_LINKMODE', 'plant_attribute', { attribute: 17, hex: byte(1) }, { then: 'retired' }),
+  host('IFLA_LINKMODE', 'plant_attribute', { attribute: 17, hex: byte(1) }),
   {
     title: 'IFLA_PROTO_DOWN (EOPNOTSUPP: a TAP does not have it)',
     then: 'recycled',
@@ -307,12 +302,21 @@ const hostRows: Row[] = [
   host('IFLA_GSO_MAX_SIZE', 'plant_attribute', { attribute: 41, value: 30_000 }),
   host('IFLA_GSO_MAX_SEGS', 'plant_attribute', { attribute: 40, value: 10 }),
   host('IFLA_GRO_MAX_SIZE', 'plant_attribute', { attribute: 58, value: 30_000 }),
-  host('IFLA_GSO_IPV4_MAX_SIZE', 'plant_attribute', { attribute: 63, value: 30_000 }, { then: 'retired' }),
+  host('IFLA_GSO_IPV4_MAX_SIZE', 'plant_attribute', { attribute: 63, value: 30_000 }),
+  host('IFLA_GRO_IPV4_MAX_SIZE', 'plant_attribute', { attribute: 64, value: 30_000 }),
   host('the address generation mode', 'plant_attribute', {
     attribute: 26,
     hex: '0c000a00050008000000 0000'.replace(' ', ''),
   }),
-  host('an alternative name', 'plant_alt_name', () => ({ name: freshName('alt') }), { then: 'retired' }),
+  host('an alternative name', 'plant_alt_name', () => ({ name: freshName('alt') })),
+  {
+    title: 'two alternative names, one longer than a name can be',
+    then: 'recycled',
+    plant: async ({ host, ifindex }) => {
+      await host.call('plant_alt_name', { ifindex, name: freshName('alt') });
+      await host.call('plant_alt_name', { ifindex, name: freshName('alternative-name-of-a-TAP') });
+    },
+  },
   host(
     'another name',
     'plant_attribute',
@@ -345,9 +349,12 @@ const hostRows: Row[] = [
   sysctl('ipv4/conf/NAME/proxy_arp', '1', { options: plain }),
   sysctl('ipv4/conf/NAME/forwarding', '1'),
   sysctl('ipv4/conf/NAME/route_localnet', '1'),
-  sysctl('ipv6/conf/NAME/accept_ra', '2', { then: 'retired' }),
-  sysctl('ipv6/conf/NAME/disable_ipv6', '1', { then: 'retired' }),
-  sysctl('ipv6/conf/NAME/forwarding', '1', { then: 'retired', options: { ipv6: true } }),
+  sysctl('ipv6/conf/NAME/accept_ra', '2'),
+  sysctl('ipv6/conf/NAME/accept_ra', '2', { options: plain }),
+  sysctl('ipv6/conf/NAME/disable_ipv6', '1'),
+  sysctl('ipv6/conf/NAME/disable_ipv6', '1', { options: { ipv6: true } }),
+  sysctl('ipv6/conf/NAME/forwarding', '1', { options: { ipv6: true } }),
+  sysctl('ipv6/conf/NAME/stable_secret', '2001:db8::1', { options: { ipv6: true } }),
   ...(
     [
       ['priority', 2, short(7)],

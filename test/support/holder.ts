@@ -17,6 +17,8 @@ export interface HoldOptions {
   uid?: number;
   multiQueue?: boolean;
   vnetHeader?: boolean;
+  /** Path of the network namespace that the process is in. @default that of this process */
+  netns?: string;
 }
 
 /** Attaches to the TAPs; rejects with the errno where the kernel refuses. */
@@ -25,7 +27,9 @@ export async function hold(names: readonly string[], options: HoldOptions = {}):
   if (options.uid !== undefined) args.push('--uid', String(options.uid));
   if (options.multiQueue) args.push('--multi-queue');
   if (options.vnetHeader === false) args.push('--no-vnet-header');
-  const child = spawn('python3', [...args, ...names], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const enter = options.netns === undefined ? [] : ['nsenter', `--net=${options.netns}`];
+  const [command, ...rest] = [...enter, 'python3', ...args, ...names] as [string, ...string[]];
+  const child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(child, 'exit');
   let said = '';
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {

@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { NativeRunner } from '#dist/kernel/native/runner';
 
 const runner = new NativeRunner();
-await runner.run('build', [
+await runner.run('lend', [
   [
     { op: 'open', slot: 0, path: '/dev/null' },
     { op: 'open', slot: 1, path: '/dev/null' },

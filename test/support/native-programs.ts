@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type {
   IoctlBufferStep,
+  Lane,
   NetlinkStep,
   OpenStep,
   Program,
@@ -118,8 +119,12 @@ export const errnos = (answer: ProgramResult | RunnerFailure | undefined) =>
   reports(answer).map(({ step, errno }) => [step, errno]);
 
 /** Runs one program. */
-export async function runOne(runner: ProgramRunner, program: Program): Promise<ProgramResult> {
-  const answers = await runner.run('build', [program]);
+export async function runOne(
+  runner: ProgramRunner,
+  program: Program,
+  lane: Lane = 'build',
+): Promise<ProgramResult> {
+  const answers = await runner.run(lane, [program]);
   assert.equal(answers.length, 1);
   return reports(answers[0]);
 }
@@ -134,34 +139,57 @@ export async function linkExists(runner: ProgramRunner, name: string): Promise<b
   return result[0]?.errno === 0;
 }
 
-/** Names of this process's threads that belong to a lane. */
-export function laneThreads(): string[] {
+/** The threads of lanes and monitors: id, name. */
+function ourThreads(): (readonly [id: string, name: string])[] {
   return readdirSync('/proc/self/task')
     .map((id) => {
       try {
-        return readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim();
+        return [id, readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim()] as const;
       } catch {
         // Ended meanwhile.
-        return '';
+        return [id, ''] as const;
       }
     })
-    .filter((name) => name.startsWith('tap-'));
+    .filter(([, name]) => name.startsWith('tap-'));
+}
+
+/** Names of this process's threads that belong to a lane. */
+export const laneThreads = (): string[] => ourThreads().map(([, name]) => name);
+
+/** The id of a thread of that name. */
+export const threadNamed = (name: string): string | undefined =>
+  ourThreads().find(([, comm]) => comm === name)?.[0];
+
+/** `FD TARGET` of each descriptor that is in the table of a process or thread, but for the one that lists it. */
+export function tableOf(task: string): string[] {
+  try {
+    return readdirSync(`/proc/${task}/fd`)
+      .map((fd) => {
+        try {
+          return `${fd} ${readlinkSync(`/proc/${task}/fd/${fd}`)}`;
+        } catch {
+          return '';
+        }
+      })
+      .filter((entry) => entry !== '' && !entry.includes(' /proc/'));
+  } catch {
+    // Ended meanwhile.
+    return [];
+  }
 }
 
 /**
- * What this process's descriptors are, sorted; a socket or an epoll by its kind. Without scripts: a worker that is
- * terminated while Node reads one leaves it open.
+ * What this process's descriptors are, and those that its lanes have for themselves, sorted; a socket or an epoll by its
+ * kind. Without scripts: a worker that is terminated while Node reads one leaves it open.
  */
 export function descriptors(): string[] {
-  return readdirSync('/proc/self/fd')
-    .map((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`).replace(/\[\d+\]/, '');
-      } catch {
-        // The one that listed the directory.
-        return '';
-      }
-    })
-    .filter((target) => target !== '' && !target.startsWith('/proc/') && !target.endsWith('.js'))
+  const own = tableOf('self');
+  const lanes = ourThreads().map(([id]) =>
+    tableOf(`self/task/${id}`).filter((entry) => !own.includes(entry)),
+  );
+  return [own, ...lanes]
+    .flat()
+    .map((entry) => entry.replace(/^\d+ /, '').replace(/\[\d+\]/, ''))
+    .filter((target) => !target.endsWith('.js'))
     .sort();
 }

@@ -1,11 +1,13 @@
 /** What processes of their own do with a runner. Argument: the name of the scene. */
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadAddon } from '#dist/kernel/native/addon';
 import { NativeRunner } from '#dist/kernel/native/runner';
-import type { Program } from '#dist/kernel/program';
-import { briefTap, getLink, netlink } from './native-programs.js';
+import type { Program, Step } from '#dist/kernel/program';
+import { descriptorLimit } from './descriptor-limit.js';
+import { briefTap, descriptors, errnos, getLink, netlink } from './native-programs.js';
 
 const say = (text: string) => process.stdout.write(`${text}\n`);
 const slow = (count: number) => Array.from({ length: count }, (_, i) => briefTap(`s${process.pid}-${i}`));
@@ -91,21 +93,37 @@ const scenes: Record<string, () => Promise<void>> = {
     say('read');
     await running;
   },
-  /** Without a free descriptor, and then with some. */
+  /** Where no descriptor is to be had, and then some are. */
   async descriptors() {
-    // The loader needs one as well.
     loadAddon();
+    const limit = descriptorLimit();
     const runner = new NativeRunner();
+    await limit.set(3);
+    say(JSON.stringify(await runner.run('build', [quick, quick])));
+    await limit.set(64);
+    const [answer] = await runner.run('build', [quick]);
+    say(Array.isArray(answer) ? 'ran' : JSON.stringify(answer));
+    limit.end();
+    await runner.close();
+  },
+  /** Two are to be kept, and there is room for one. */
+  async kept() {
+    const runner = new NativeRunner();
+    await runner.run('lend', [quick]);
+    const before = descriptors();
     const taken: number[] = [];
     try {
       for (;;) taken.push(openSync('/dev/null', 'r'));
     } catch {
       // EMFILE
     }
-    say(JSON.stringify(await runner.run('build', [quick, quick])));
-    for (const fd of taken.splice(0)) closeSync(fd);
-    const [answer] = await runner.run('build', [quick]);
-    say(Array.isArray(answer) ? 'ran' : JSON.stringify(answer));
+    closeSync(taken.pop() ?? -1);
+    const open = (slot: number): Step => ({ op: 'open', slot, path: '/dev/null' });
+    const program: Program = [open(0), open(1), { op: 'keep', slot: 0 }, { op: 'keep', slot: 1 }];
+    const [answer] = await runner.run('lend', [program]);
+    say(JSON.stringify(errnos(answer).filter(([, errno]) => errno === constants.errno.EMFILE)));
+    for (const fd of taken) closeSync(fd);
+    say(`${descriptors().length - before.length} more`);
     await runner.close();
   },
 };

@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { TapPool, TapPoolError } from 'tap-pool';
+import { descriptorLimit } from './descriptor-limit.js';
 
 const [scene = '', bridge = '', prefix = ''] = process.argv.slice(2);
 const warnings: object[] = [];
@@ -58,9 +59,10 @@ const scenes: Record<string, () => Promise<unknown>> = {
     await sleep(600_000);
   },
 
-  /** Without a free descriptor: idle TAPs are served, others are told; afterwards all is well. */
+  /** Without a free descriptor: all is well, for those of the lanes are not ours. With none to be had, others are told. */
   async descriptors() {
     const pool = open(2);
+    const limit = descriptorLimit();
     await pool.initialize([]);
     await pool.ensure();
     const taken: number[] = [];
@@ -71,13 +73,22 @@ const scenes: Record<string, () => Promise<unknown>> = {
     }
     const hit = pool.tryAcquire()?.source;
     const second = await outcome(pool.acquire());
+    const full = await outcome(pool.acquire(`${prefix}e`));
+    await pool.ensure();
+    for (const fd of taken) closeSync(fd);
+    const filled = pool.stats().idle;
+    await limit.set(3);
+    const third = pool.tryAcquire()?.source;
+    const fourth = await outcome(pool.acquire());
     const miss = await outcome(pool.acquire(`${prefix}f`));
     await pool.ensure();
     const stats = pool.stats();
-    for (const fd of taken) closeSync(fd);
+    await limit.set(64);
+    limit.end();
     const afterwards = await outcome(pool.acquire(`${prefix}f`));
     await pool.ensure();
-    say({ hit, second, miss, stats, warnings, afterwards, idle: pool.stats().idle });
+    const hits = [hit, second, full, filled, third, fourth];
+    say({ hits, miss, stats, warnings, afterwards, idle: pool.stats().idle });
     await pool.close();
   },
 

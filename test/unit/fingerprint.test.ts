@@ -7,6 +7,7 @@ import {
   AF_INET,
   AF_INET6,
   AttributeWriter,
+  deleteAltNames,
   deleteQdisc,
   dumpVlans,
   encodeMessage,
@@ -17,6 +18,7 @@ import {
   NTF_SELF,
   parseMac,
   replaceRootQdisc,
+  resetLink,
   RTM_NEWADDR,
   RTM_NEWLINK,
   RTM_NEWNEIGH,
@@ -126,6 +128,32 @@ describe('requests of the scrubber', () => {
     const tcmsg = '00000000' + '07000000' + '00000100' + 'ffffffff' + '00000000';
     const header = '30000000' + '2400' + '0505' + '00000000' + '00000000';
     assert.equal(toHex(replaceRootQdisc(7, 'LE')), `${header}${tcmsg}0a000100706669666f000000`);
+  });
+
+  test('ip link property del dev NAME altname alt-one altname alt-two', () => {
+    const header = '3c0000006d000500' + '00'.repeat(8) + '00000000' + '03000000' + '00'.repeat(8);
+    const names = '0c003500616c742d6f6e6500' + '0c003500616c742d74776f00';
+    assert.equal(toHex(deleteAltNames(3, ['alt-one', 'alt-two'], 'LE')), `${header}1c003480${names}`);
+  });
+
+  test('ip link set dev NAME broadcast … mode default gso_max_size … gso_max_segs … gro_max_size …', () => {
+    const reset = {
+      broadcast: 'ff:ff:ff:ff:ff:ff',
+      linkMode: 0,
+      gsoMaxSize: 65_536,
+      gsoMaxSegments: 65_535,
+      groMaxSize: 65_536,
+      gsoIpv4MaxSize: 65_536,
+      groIpv4MaxSize: 30_000,
+      ipv4Conf: new Map([[3, 1]]),
+    };
+    const header = '7000000010000500' + '00'.repeat(8) + '00000000' + '03000000' + '00'.repeat(8);
+    const words = '0a000200ffffffffffff0000' + '0500110000000000';
+    const sizes = '0800290000000100' + '08002800ffff0000' + '08003a0000000100';
+    // iproute2 6.1 does not know these: linux/if_link.h.
+    const ofIpv4 = '08003f0000000100' + '0800400030750000';
+    const conf = '14001a80' + '10000280' + '0c000180' + '0800030001000000';
+    assert.equal(toHex(resetLink(3, reset, 'LE')), header + words + sizes + ofIpv4 + conf);
   });
 
   test('tc qdisc del dev NAME root', () => {

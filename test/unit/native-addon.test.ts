@@ -42,10 +42,11 @@ class Probe {
   readonly lane: NativeLane;
 
   constructor() {
-    this.lane = new (loadAddon().Lane)('tap-test', undefined, 1000, (result) => {
+    const onResult = (result: ArrayBuffer | null) => {
       this.results.push(result);
       for (const wake of this.#waiting.splice(0)) wake();
-    });
+    };
+    this.lane = new (loadAddon().Lane)('tap-test', undefined, 1000, onResult, true);
   }
 
   async until(count: number): Promise<void> {
@@ -189,15 +190,17 @@ describe('addon', () => {
     const wrong: unknown[][] = [
       [],
       ['tap-build'],
-      [7, undefined, 1000, nothing],
-      ['a name of 16 byte', undefined, 1000, nothing],
-      ['with\0nul', undefined, 1000, nothing],
-      ['tap-build', null, 1000, nothing],
-      ['tap-build', 'x'.repeat(4096), 1000, nothing],
-      ['tap-build', 'a\0b', 1000, nothing],
-      ['tap-build', undefined, '1000', nothing],
+      [7, undefined, 1000, nothing, true],
+      ['a name of 16 byte', undefined, 1000, nothing, true],
+      ['with\0nul', undefined, 1000, nothing, true],
+      ['tap-build', null, 1000, nothing, true],
+      ['tap-build', 'x'.repeat(4096), 1000, nothing, true],
+      ['tap-build', 'a\0b', 1000, nothing, true],
+      ['tap-build', undefined, '1000', nothing, true],
       ['tap-build', undefined, 1000],
-      ['tap-build', undefined, 1000, {}],
+      ['tap-build', undefined, 1000, {}, true],
+      ['tap-build', undefined, 1000, nothing],
+      ['tap-build', undefined, 1000, nothing, 1],
     ];
     const error = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' };
     for (const values of wrong) assert.throws(() => new construct(...values), error, JSON.stringify(values));

@@ -66,7 +66,8 @@ describe('stats', () => {
     const { pool } = open({ size: 2 });
     const zero = {
       ...{ size: 2, idle: 0, leased: 0, building: 0, quarantined: 0, retiring: 0, waiting: 0 },
-      ...{ hits: 0, misses: 0, created: 0, deleted: 0, recycled: 0 },
+      ...{ acquired: 0, released: 0, hits: 0, misses: 0, timedOut: 0, aborted: 0, failed: 0, refused: 0 },
+      ...{ created: 0, deleted: 0, recycled: 0 },
     };
     assert.deepEqual(pool.stats(), zero);
     assert.equal(pool.tryAcquire(), undefined);
@@ -74,21 +75,16 @@ describe('stats', () => {
     await pool.ensure();
     assert.deepEqual(pool.stats(), { ...zero, idle: 2, created: 2 });
     const leases = [await pool.acquire(), pool.tryAcquire(), await pool.acquire('vm-7')];
-    assert.deepEqual(pool.stats(), { ...zero, leased: 3, hits: 2, misses: 1, created: 3 });
+    assert.deepEqual(pool.stats(), { ...zero, leased: 3, acquired: 3, hits: 2, misses: 1, created: 3 });
     await leases[0]?.release();
     assert.deepEqual(pool.stats(), {
       ...zero,
-      idle: 1,
-      leased: 2,
-      hits: 2,
-      misses: 1,
-      created: 3,
-      recycled: 1,
+      ...{ idle: 1, leased: 2, acquired: 3, released: 1, hits: 2, misses: 1, created: 3, recycled: 1 },
     });
     await leases[2]?.release();
     await settled(pool);
     assert.deepEqual(pool.stats(), {
-      ...{ ...zero, idle: 2, leased: 1, hits: 2, misses: 1 },
+      ...{ ...zero, idle: 2, leased: 1, acquired: 3, released: 2, hits: 2, misses: 1 },
       ...{ created: 4, deleted: 1, recycled: 1 },
     });
     await pool.close();

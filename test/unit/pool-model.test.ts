@@ -159,7 +159,12 @@ class Model {
           this.pool.release(lease),
           this.pool.release(lease.name, { force: this.held.size % 2 === 0 }),
         ]);
-        assert.equal(second.status, 'rejected');
+        if (second.status === 'fulfilled') {
+          // With force, what a stranger has put under the name of a TAP that is gone.
+          const rest = this.strangers.filter(({ name }) => name !== lease.name);
+          assert.equal(rest.length, this.strangers.length - 1, `${lease.name} was released twice`);
+          this.strangers = rest;
+        }
         if (first.status === 'rejected') throw first.reason;
       }),
     abortAcquire: async () => this.take(await this.pool.acquire(undefined, this.signal())),

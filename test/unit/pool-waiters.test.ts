@@ -97,7 +97,12 @@ describe('waiting for a TAP', () => {
     call.catch(() => undefined);
     // From here on it is too late to withdraw the creation.
     await pause.reached;
-    await assert.rejects(call, refused('ERR_TAP_TIMEOUT', { message: /no TAP within 300 ms/ }));
+    await assert.rejects(
+      call,
+      refused('ERR_TAP_TIMEOUT', {
+        message: 'no TAP within 300 ms: none is idle, and the one that is being made for it is not ready',
+      }),
+    );
     assert.equal(pool.stats().waiting, 0);
     pause.resume();
     await until(() => pool.stats().idle === 1);

@@ -15,7 +15,15 @@ test('bridge fdb replace 02:00:00:00:00:01 dev tap0 master static', () => {
 test('ip address replace 10.0.0.1/30 dev tap0', () => {
   const recorded =
     '280000001400050500000000000000000' + '21e00000300000008000200' + '0a000001080001000a000001';
-  assert.equal(toHex(addAddress(3, [10, 0, 0, 1], 30, 'LE')), recorded);
+  assert.equal(toHex(addAddress(3, Uint8Array.of(10, 0, 0, 1), 30, 'LE')), recorded);
+});
+
+test('ip address replace fd00::1/64 dev tap0 nodad', () => {
+  const address = 'fd000000000000000000000000000001';
+  const recorded =
+    '4000000014000505000000000000000' + '00a40020003000000' + `14000200${address}14000100${address}`;
+  const bytes = Uint8Array.from(Buffer.from(address, 'hex'));
+  assert.equal(toHex(addAddress(3, bytes, 64, 'LE')), recorded);
 });
 
 test('in the other byte order', () => {
@@ -24,7 +32,7 @@ test('in the other byte order', () => {
     '00000028001c0505000000000000000007000000000000030042040' + '0000a00020200000000010000',
   );
   assert.equal(
-    toHex(addAddress(3, [10, 0, 0, 1], 30, 'BE')),
+    toHex(addAddress(3, Uint8Array.of(10, 0, 0, 1), 30, 'BE')),
     '000000280014050500000000000000000' + '21e000000000003000800020a000001000800010a000001',
   );
 });

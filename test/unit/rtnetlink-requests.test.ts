@@ -73,9 +73,9 @@ const BUILT: Record<keyof typeof GOLDEN_REQUESTS, () => Uint8Array> = {
     () => newLink(2, stamped, 'LE'),
   'ip link set dev tap0 name tap9': () => newLink(2, { name: 'tap9' }, 'LE'),
   'ip link set dev tap9 promisc on allmulticast on': () =>
-    newLink(2, { promiscuous: true, allMulticast: true }, 'LE'),
+    newLink(2, { others: { flags: 0x300, change: 0x300 } }, 'LE'),
   'ip link set dev tap9 promisc off allmulticast off': () =>
-    newLink(2, { promiscuous: false, allMulticast: false }, 'LE'),
+    newLink(2, { others: { flags: 0, change: 0x300 } }, 'LE'),
   'ip link set dev tap9 type bridge_slave isolated on': () => setBridgePort(2, { isolated: true }, {}, 'LE'),
   'ip link set dev tap9 type bridge_slave isolated on learning off flood off mcast_flood off bcast_flood off neigh_suppress on hairpin on guard on':
     () => setBridgePort(2, everyFlag, {}, 'LE'),

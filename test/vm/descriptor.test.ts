@@ -6,11 +6,12 @@ import { promisify } from 'node:util';
 import { addressOf, macOf, network } from './network.js';
 
 const execute = promisify(execFile);
+const HOST = addressOf(1);
 
 describe('QEMU by descriptor', () => {
   const scene = network();
 
-  test('a VMM without privileges, with one queue and with two, reaches the host and the other', async () => {
+  test('a VMM without privileges reaches the host, and the one with two queues uses both', async () => {
     const single = await scene.pool({ size: 1, prefix: 'single-' });
     const several = await scene.pool({ size: 1, prefix: 'several-', multiQueue: true });
     const one = await single.acquire({ handover: 'fd' });
@@ -22,7 +23,25 @@ describe('QEMU by descriptor', () => {
     await scene.connect(a, 11);
     await scene.connect(b, 12);
     await a.run(`ping -c 1 -W 5 ${addressOf(12)}`);
-    assert.equal((await scene.kernel.getLink({ ifindex: two.ifindex }))?.tun?.queues, 2);
+
+    // QEMU detaches the queues that the guest does not use (TUNSETQUEUE).
+    const { tun } = (await scene.kernel.getLink({ ifindex: two.ifindex })) ?? {};
+    assert.deepEqual([tun?.queues, tun?.disabledQueues], [2, 0]);
+    // The guest sends by the queue of its processor, and Linux answers a flow by the queue that it came from.
+    for (const queue of [0, 1]) {
+      const interrupts = async (which: string) => {
+        const line = await b.run(`grep 'virtio0-${which}.${queue}$' /proc/interrupts`);
+        return line
+          .split(/\s+/)
+          .slice(1, 3)
+          .reduce((sum, count) => sum + Number(count), 0);
+      };
+      const before = await interrupts('input');
+      await b.run(`taskset -c ${queue} wget -q -O /dev/null http://${addressOf(11)}/ 2>/dev/null; true`);
+      await b.run(`taskset -c ${queue} ping -c 20 -i 0.02 -W 5 ${HOST}`);
+      assert((await interrupts('input')) > before, `queue ${queue} brought nothing`);
+    }
+
     await Promise.all([a.kill(), b.kill()]);
     assert.equal((await one.release()).status, 'recycled');
     assert.equal((await two.release()).status, 'recycled');

@@ -14,6 +14,8 @@ export interface GuestOptions {
   readonly uid?: number;
   /** Descriptors of this process that the VMM gets, from 3 on. */
   readonly fds?: readonly number[];
+  /** Path of the network namespace that the VMM is started in, as by Firecracker's jailer. @default that of this process */
+  readonly netns?: string;
   /** More arguments of QEMU. */
   readonly args?: readonly string[];
 }
@@ -37,7 +39,7 @@ export class Guest implements AsyncDisposable {
   #turn: Promise<unknown> = Promise.resolve();
 
   /** Starts the VMM; `ready` tells when the guest is up. */
-  constructor({ netdev, mac, queues = 1, uid, fds = [], args = [] }: GuestOptions) {
+  constructor({ netdev, mac, queues = 1, uid, fds = [], netns, args = [] }: GuestOptions) {
     assert(image !== '', 'guests need an image: use `npm run test:vm`');
     const vectors = queues === 1 ? '' : `,mq=on,vectors=${2 * queues + 2}`;
     const machine = ['-M', 'pc,accel=tcg', '-m', '128', '-smp', String(queues), '-nodefaults', '-no-reboot'];
@@ -49,11 +51,14 @@ export class Guest implements AsyncDisposable {
     ];
     const console = ['-display', 'none', '-serial', 'stdio'];
     const all = [...machine, ...boot, ...line, ...network, ...console, ...args];
-    const credentials = uid === undefined ? {} : { uid, gid: uid };
-    const child = spawn('qemu-system-x86_64', all, {
-      stdio: ['pipe', 'pipe', 'pipe', ...fds],
-      ...credentials,
-    });
+    // Neither of the two stays: the VMM has the process id.
+    const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`];
+    const become =
+      uid === undefined
+        ? []
+        : ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--inh-caps=-all'];
+    const [command = '', ...rest] = [...enter, ...become, 'qemu-system-x86_64', ...all];
+    const child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe', ...fds] });
     this.#child = child;
     this.pid = child.pid ?? 0;
     this.#exited = once(child, 'exit');

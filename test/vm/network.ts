@@ -37,7 +37,7 @@ export class Network {
   }
 
   async end(): Promise<void> {
-    await Promise.all(this.#things.splice(0).map((thing) => thing[Symbol.asyncDispose]()));
+    for (const thing of this.#things.splice(0)) await thing[Symbol.asyncDispose]();
     await Promise.all(this.#pools.splice(0).map((pool) => pool.close()));
     if (this.bridge) await this.kernel.deleteBridge(this.bridge.name);
     // Leased TAPs are the tests' own; what a pool let go is not to stay.
@@ -48,8 +48,13 @@ export class Network {
   }
 
   /** A full pool of TAPs on the bridge. */
-  async pool(options: Partial<TapPoolOptions> & { size: number }): Promise<TapPool> {
-    const pool = new TapPool({ bridge: 'br-vm', ...options });
+  pool(options: Partial<TapPoolOptions> & { size: number }): Promise<TapPool> {
+    return this.plainPool({ bridge: 'br-vm', ...options });
+  }
+
+  /** A full pool of TAPs without a bridge. */
+  async plainPool(options: TapPoolOptions): Promise<TapPool> {
+    const pool = new TapPool(options);
     this.#pools.push(pool);
     await pool.initialize([]);
     await pool.ensure();
@@ -58,24 +63,19 @@ export class Network {
 
   /** Starts a guest. */
   boot(options: GuestOptions): Guest {
-    const guest = new Guest(options);
-    this.#things.push(guest);
-    return guest;
+    return this.use(new Guest(options));
+  }
+
+  /** Ends with the test: the last one first. */
+  use<T extends AsyncDisposable>(thing: T): T {
+    this.#things.unshift(thing);
+    return thing;
   }
 
   /** Gives the guest its address and waits until it answers the host. */
   async connect(guest: Guest, number: number): Promise<void> {
     await guest.run(`ip address add ${addressOf(number)}/24 dev eth0 && ip link set eth0 up`);
-    for (let tries = 1; ; tries++) {
-      const ping = ['ping', '-c', '1', '-W', '1', addressOf(number)];
-      const answered = await execute('busybox', ping).then(
-        () => true,
-        () => false,
-      );
-      if (answered) return;
-      assert(tries < PING_TRIES, `guest ${number} does not answer`);
-      await sleep(200);
-    }
+    await answers(addressOf(number));
   }
 
   /** Sends frames with this text to the address, through the bridge: many at once, then one each millisecond. */
@@ -97,12 +97,26 @@ export class Network {
         await exited;
       },
     };
-    this.#things.push(sender);
-    return sender;
+    return this.use(sender);
   }
 }
 
 const FRAMES_PER_DOT = 100;
+
+/** Waits until the guest at the address answers the host, in the namespace. */
+export async function answers(address: string, netns?: string): Promise<void> {
+  const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`];
+  const [command, ...args] = [...enter, 'busybox', 'ping', '-c', '1', '-W', '1', address] as const;
+  for (let tries = 1; ; tries++) {
+    const answered = await execute(command, args).then(
+      () => true,
+      () => false,
+    );
+    if (answered) return;
+    assert(tries < PING_TRIES, `the guest at ${address} does not answer`);
+    await sleep(200);
+  }
+}
 
 export function addressOf(number: number): string {
   return `10.77.0.${number}`;

@@ -16,7 +16,8 @@ export class FfiRunner implements ProgramRunner {
   readonly #lanes: Readonly<Record<Lane, LaneQueue>>;
 
   constructor(replyTimeoutMillis: number) {
-    this.#lanes = { build: new LaneQueue(replyTimeoutMillis), reap: new LaneQueue(replyTimeoutMillis) };
+    const build = new LaneQueue(replyTimeoutMillis);
+    this.#lanes = { build, reap: new LaneQueue(replyTimeoutMillis), lend: build };
   }
 
   /** Rejects only where there is nothing to run on (ERR_TAP_ADDON) or nothing that can be run (ERR_TAP_PROTOCOL). */

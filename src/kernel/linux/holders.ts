@@ -1,4 +1,5 @@
 /** Who holds a TAP, as far as this process may see it: /proc/PID/fdinfo tells. Read on a lane, for /proc can be long. */
+import { readFile, stat } from 'node:fs/promises';
 import { TapPoolError } from '../../errors.js';
 import { HOST_BYTE_ORDER, viewOf } from '../../rtnetlink/index.js';
 import { firstFailure, toError, type Run } from './failure.js';
@@ -9,16 +10,45 @@ const PROGRAM = [{ op: 'holders', slot: 0 }] as const;
 
 export class HolderFinder {
   readonly #run: Run;
+  readonly #netns: string;
+  /** Of the network namespace that the lanes are in. */
+  #here: string | undefined;
   #next: Promise<Uint8Array> | undefined;
 
-  constructor(run: Run) {
+  constructor(run: Run, netns = '/proc/self/ns/net') {
     this.#run = run;
+    this.#netns = netns;
+  }
+
+  /** The process ids by name, without those that seem to hold a TAP of the same name in another network namespace. */
+  async find(names: readonly string[]): Promise<Map<string, number[]>> {
+    const holders = await this.#findAnywhere(names);
+    for (const [name, pids] of holders) {
+      const kept = await Promise.all(pids.map(async (pid) => !(await this.#isElsewhere(pid, name))));
+      holders.set(
+        name,
+        pids.filter((_, i) => kept[i]),
+      );
+    }
+    return holders;
   }
 
   /**
-   * The process ids by name. A TAP of the same name in another network namespace cannot be told apart.
+   * fdinfo tells the name of the interface and not its namespace, which is mostly that of the process. Another one may
+   * have been handed a descriptor, so it counts where its own namespace has no interface of the name.
    */
-  async find(names: readonly string[]): Promise<Map<string, number[]>> {
+  async #isElsewhere(pid: number, name: string): Promise<boolean> {
+    try {
+      this.#here ??= await identify(this.#netns);
+      if ((await identify(`/proc/${pid}/ns/net`)) === this.#here) return false;
+      const devices = await readFile(`/proc/${pid}/net/dev`, 'latin1');
+      return devices.split('\n').some((line) => line.trimStart().startsWith(`${name}:`));
+    } catch {
+      return false; // one of them is gone
+    }
+  }
+
+  async #findAnywhere(names: readonly string[]): Promise<Map<string, number[]>> {
     const holders = new Map<string, number[]>(names.map((name) => [name, []]));
     const output = await this.#list();
     const view = viewOf(output);
@@ -52,10 +82,12 @@ export class HolderFinder {
   /** The error about a TAP that somebody holds, with the holders that can be found. */
   async heldError(name: string): Promise<TapPoolError> {
     // Not knowing who holds it does not make it free.
-    const found = await this.find([name]).catch(() => new Map<string, number[]>());
-    const holders = found.get(name) ?? [];
-    const by =
-      holders.length > 0 ? `process ${holders.join(', ')}` : 'a process that this one may not inspect';
+    const unknown = () => new Map<string, number[]>();
+    const found = (await this.find([name]).catch(unknown)).get(name) ?? [];
+    // Somebody does, so that those whom `find` leaves out are better than nobody.
+    const holders =
+      found.length > 0 ? found : ((await this.#findAnywhere([name]).catch(unknown)).get(name) ?? []);
+    const by = holders.length > 0 ? `process ${holders.join(', ')}` : 'a process out of sight';
     return new TapPoolError('ERR_TAP_HELD', `${name} is held open by ${by}`, {
       errno: 'EBUSY',
       syscall: 'ioctl TUNSETIFF',
@@ -63,4 +95,10 @@ export class HolderFinder {
       holders,
     });
   }
+}
+
+/** The inode of nsfs that a path of a namespace leads to. */
+async function identify(path: string): Promise<string> {
+  const { dev, ino } = await stat(path);
+  return `${dev}:${ino}`;
 }

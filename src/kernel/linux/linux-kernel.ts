@@ -35,17 +35,9 @@ import type {
   OpenTarget,
   TapDescriptors,
 } from '../link-operations.js';
-import { validateBridgeOptions, validateLinkChange, validateLinkName, validateTapSpec } from '../names.js';
+import { validateBridgeOptions, validateLinkChange, validateLinkName } from '../names.js';
 import type { Lane, Program, ProgramResult, ProgramRunner, Step } from '../program.js';
-import {
-  addrGenMode,
-  addrGenModeOf,
-  canHideCarrier,
-  checkProgram,
-  createProgram,
-  ifindexSource,
-  macSource,
-} from './create.js';
+import { addrGenMode, addrGenModeOf, canHideCarrier, checkProgram } from './create.js';
 import {
   asValue,
   firstFailure,
@@ -60,6 +52,7 @@ import { expectIdentity } from './identity.js';
 import { applied } from './outcome.js';
 import { Opener } from './open-tap.js';
 import { LinkReader, linksOf } from './read.js';
+import { Planner, type Plan } from './planner.js';
 import { LinuxLinkOperations } from './link-operations.js';
 import { looksAlike } from './description.js';
 import { Recycler } from './recycle.js';
@@ -82,8 +75,7 @@ export class LinuxKernel implements TapKernel {
   readonly #watcher: Watcher;
   readonly #operations: LinuxLinkOperations;
   readonly #opener: Opener;
-  readonly #nextIfindex = ifindexSource();
-  readonly #nextMac = macSource();
+  readonly #planner = new Planner();
   /** Whether this kernel knows IFF_NO_CARRIER; until `check` has asked, what every kernel does is done. */
   #canHideCarrier = false;
 
@@ -93,14 +85,14 @@ export class LinuxKernel implements TapKernel {
     this.#netns = netns;
     const run = this.#run.bind(this);
     this.#reader = new LinkReader(run);
-    this.#holders = new HolderFinder(run);
+    this.#holders = new HolderFinder(run, netns);
     this.#remover = new Remover(run, this.#reader, this.#holders);
     this.#watcher = new Watcher(runner, netns);
     this.#recycler = new Recycler(
       run,
       this.#reader,
       this.#holders,
-      this.#nextIfindex,
+      this.#planner.nextIfindex,
       () => this.#canHideCarrier,
     );
     this.#opener = new Opener(run, this.#holders);
@@ -111,10 +103,14 @@ export class LinuxKernel implements TapKernel {
   }
 
   async createTaps(specs: readonly TapSpec[], options: OperationOptions = {}): Promise<Result<Tap>[]> {
-    const results: (Result<Tap> | undefined)[] = specs.map((spec) => refusal(() => validateTapSpec(spec)));
-    let pending = [...specs.keys()].filter((i) => results[i] === undefined);
+    const results: (Result<Tap> | undefined)[] = new Array<undefined>(specs.length).fill(undefined);
+    let pending = [...specs.keys()];
     for (let round = 1; pending.length > 0; round++) {
-      const built = pending.map((i) => this.#plan(specs[i] as TapSpec));
+      const built: Plan[] = [];
+      pending = pending.filter((i) => {
+        results[i] = refusal(() => built.push(this.#planner.plan(specs[i] as TapSpec, this.#canHideCarrier)));
+        return results[i] === undefined;
+      });
       const answers = await this.#run(
         'build',
         built.map(({ program }) => program),
@@ -123,7 +119,7 @@ export class LinuxKernel implements TapKernel {
       );
       const busy: number[] = [];
       for (const [n, i] of pending.entries()) {
-        const { program, tap } = built[n] as (typeof built)[number];
+        const { program, tap } = built[n] as Plan;
         const answer = answers[n] as Result<ProgramResult>;
         const failure = answer instanceof TapPoolError ? undefined : firstFailure(program, answer);
         if (answer instanceof TapPoolError) results[i] = answer;
@@ -157,15 +153,6 @@ export class LinuxKernel implements TapKernel {
       last = spec;
       if (!this.#recycler.knows(spec)) await this.#recycler.learn(spec, result.ifindex);
     }
-  }
-
-  #plan(spec: TapSpec): { program: Program; tap: Tap } {
-    const tap = {
-      name: spec.name,
-      ifindex: this.#nextIfindex(),
-      mac: spec.mac?.toLowerCase() ?? this.#nextMac(),
-    };
-    return { program: createProgram(spec, tap.ifindex, tap.mac, this.#canHideCarrier), tap };
   }
 
   async #createError(spec: TapSpec, tap: Tap, failure: Failure): Promise<TapPoolError> {
@@ -287,7 +274,7 @@ export class LinuxKernel implements TapKernel {
     validateBridgeOptions(options);
     const what = `creating the bridge ${name}`;
     const { up = true, alias, mac, mtu } = options;
-    const ifindex = this.#nextIfindex();
+    const ifindex = this.#planner.nextIfindex();
     const create = createBridgeRequest(name, {
       ifindex,
       ...(mac === undefined ? {} : { mac }),

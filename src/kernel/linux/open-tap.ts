@@ -26,7 +26,7 @@ export class Opener {
     const { ifindex, name } = target;
     const what = `opening the TAP ${name}`;
     const program = openProgram(target, queues);
-    const [answer] = await this.#run('build', [program], what, { urgent: true, signal: options.signal });
+    const [answer] = await this.#run('lend', [program], what, { urgent: true, signal: options.signal });
     if (answer instanceof TapPoolError) throw answer;
     const result = answer as ProgramResult;
     const [link] = linksOf(result.find(({ step }) => step === 0)?.output ?? new Uint8Array(), 1);
@@ -97,7 +97,7 @@ class LinuxDescriptors implements TapDescriptors {
     const fds = this.#fds;
     this.#fds = [];
     const program = fds.map((fd, slot): Step => ({ op: 'adopt', slot: slot + 1, fd }));
-    const [answer] = await this.#run('build', [program], `closing the TAP ${this.#name}`, { urgent: true });
+    const [answer] = await this.#run('lend', [program], `closing the TAP ${this.#name}`, { urgent: true });
     // A lane that has ended has forgotten them.
     if (answer instanceof TapPoolError && answer.code === 'ERR_TAP_CLOSED')
       for (const fd of fds) closeSync(fd);

@@ -199,7 +199,7 @@ export class Recycler {
         return { error: unfit(spec, 'there is no fresh one to compare it with', sample) };
       const different = differences(sample, print);
       const why = differs(spec, link, different, rows.length, ingress);
-      const residue = { rows, ...details(reply, print, sample) };
+      const residue = { rows, altNames: link.altNames, ...details(reply, print, sample) };
       if (why === undefined) {
         this.#samples.get(description(spec))?.clean.add(output(readings.link), output(readings.vlans));
         return { why, residue };
@@ -268,7 +268,7 @@ function printOf(result: ProgramResult, link: number): Fingerprint | undefined {
 }
 
 const NOTHING = new Uint8Array();
-const NO_RESIDUE: Residue = { rows: [], xdpModes: [], ipv4Conf: new Map() };
+const NO_RESIDUE: Residue = { rows: [], altNames: [], xdpModes: [], ipv4Conf: new Map() };
 
 const CLEAN: Verdict = { why: undefined, residue: NO_RESIDUE };
 

@@ -2,6 +2,7 @@
 import {
   ARPHRD_ETHER,
   concatMessages,
+  deleteAltNames,
   deleteQdisc,
   deleteRow,
   detachXdp,
@@ -10,6 +11,11 @@ import {
   dumpVlans,
   getLink,
   getQdisc,
+  IFF_ALLMULTI,
+  IFF_DEBUG,
+  IFF_MULTICAST,
+  IFF_NOARP,
+  IFF_PROMISC,
   NEW_BRIDGE_PORT,
   newLink,
   replaceRootQdisc,
@@ -21,6 +27,7 @@ import {
   type NetlinkMessage,
 } from '../../rtnetlink/index.js';
 import type { RecycleTarget } from '../kernel.js';
+import { IPV6_MTU_MINIMUM } from '../names.js';
 import type { Program, Step } from '../program.js';
 import { addrGenModeOf, tapFlags } from './create.js';
 import { expectIdentity } from './identity.js';
@@ -81,6 +88,7 @@ export interface Residue {
   /** XDP_FLAGS_*_MODE of an attached program. */
   readonly xdpModes: readonly number[];
   readonly ipv4Conf: ReadonlyMap<number, number>;
+  readonly altNames: readonly string[];
 }
 
 const netlink = (slot: number, messages: Uint8Array): Step => ({ op: 'netlink', slot, messages });
@@ -98,6 +106,23 @@ const RESET_STEPS: readonly Step[] = [
   setValue(0, TUNSETPERSIST, 1),
 ];
 const RESET_BIG_ENDIAN = setInt(0, TUNSETVNETBE, 0);
+
+/** The flags that a host may set or take away. */
+const FRESH_FLAGS = {
+  flags: IFF_MULTICAST,
+  change: IFF_MULTICAST | IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP | IFF_DEBUG,
+};
+
+/** How every TAP is made, of what this library never sets. */
+const FRESH_ATTRIBUTES = {
+  broadcast: 'ff:ff:ff:ff:ff:ff',
+  linkMode: 0,
+  gsoMaxSize: 65_536,
+  gsoMaxSegments: 65_535,
+  groMaxSize: 65_536,
+  gsoIpv4MaxSize: 65_536,
+  groIpv4MaxSize: 65_536,
+};
 
 /**
  * The first pass, for what tenants and VMMs mostly do. With `residue`, the second one, for the rest and for what a host
@@ -132,7 +157,7 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
   for (const mode of residue?.xdpModes ?? []) optional(detachXdp(ifindex, mode));
 
   // Down drops routes, neighbours, learned forwarding entries and the backlog.
-  const reset: LinkAttributes = { up: false, promiscuous: false, allMulticast: false };
+  const reset: LinkAttributes = { up: false, others: FRESH_FLAGS };
   if (alias !== spec.alias) reset.alias = spec.alias;
   // Leaving the bridge drops the port's flags, its VLANs, and static forwarding and multicast entries.
   if (residue) Object.assign(reset, { master: 0, mac, mtu, txQueueLength, group: 0 });
@@ -143,8 +168,9 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
   const alone = residue !== undefined || master === undefined;
   const type = alone ? add(setValue(0, TUNSETLINK, ARPHRD_ETHER)) : undefined;
   if (residue) {
-    const sizes = { gsoMaxSize: 65_536, gsoMaxSegments: 65_535, groMaxSize: 65_536 };
-    optional(resetLink(ifindex, { ...sizes, ipv4Conf: residue.ipv4Conf }));
+    optional(resetLink(ifindex, { ...FRESH_ATTRIBUTES, ipv4Conf: residue.ipv4Conf }));
+    if (residue.altNames.length > 0) optional(deleteAltNames(ifindex, residue.altNames));
+    if (mtu >= IPV6_MTU_MINIMUM) optional(renewIpv6(ifindex, mtu));
     add(
       netlink(0, newLink(ifindex, { ...addrGenModeOf(spec), ...(master === undefined ? {} : { master }) })),
     );
@@ -177,6 +203,14 @@ function resetQdiscs(ifindex: number, up: boolean): Uint8Array {
   if (!up) messages.push(replaceRootQdisc(ifindex));
   messages.push(deleteQdisc(ifindex, TC_H_ROOT));
   return concatMessages(messages);
+}
+
+/**
+ * Makes the IPv6 side of the link anew, with all its sysctls as net.ipv6.conf.default and net.ipv6.neigh.default have them.
+ * Never of a bridge port: the bridge would follow with its own MTU.
+ */
+function renewIpv6(ifindex: number, mtu: number): Uint8Array {
+  return concatMessages([newLink(ifindex, { mtu: IPV6_MTU_MINIMUM - 1 }), newLink(ifindex, { mtu })]);
 }
 
 /** How a TAP looks: what `fingerprint` takes, the link in the first step and its VLANs in the second. */

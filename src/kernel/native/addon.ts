@@ -28,13 +28,15 @@ export interface Addon {
   /**
    * `name` is that of the thread, at most 15 bytes. `onResult` gets the result of each batch (the urgent ones in
    * their order, the others in theirs), and null at the end. It becomes a property of the lane, so that it does not
-   * keep a forgotten lane alive.
+   * keep a forgotten lane alive. With `ownDescriptors` the thread has a descriptor table of its own (where Linux lets
+   * it: from 5.9 on, and past seccomp), and a program that is to keep a descriptor fails with EOPNOTSUPP.
    */
   readonly Lane: new (
     name: string,
     netns: string | undefined,
     replyTimeoutMillis: number,
     onResult: (result: ArrayBuffer | null, urgent: boolean) => void,
+    ownDescriptors: boolean,
   ) => NativeLane;
   /**
    * `onNews` gets buffers in host byte order: `u32 phase, u32 errno, u32 lost`, then netlink messages; the first one

@@ -17,7 +17,10 @@ export interface NativeRunnerOptions {
   readonly replyTimeoutMillis?: number | undefined;
 }
 
-/** Runs programs on two threads of its own: creating never waits behind deleting. Nothing starts before the first run. */
+/**
+ * Runs programs on threads of its own, one per lane: creating never waits behind deleting. Nothing starts before the first
+ * run.
+ */
 export class NativeRunner implements ProgramRunner {
   readonly name = 'native';
   readonly #lanes: Readonly<Record<Lane, LaneQueue>>;
@@ -25,9 +28,11 @@ export class NativeRunner implements ProgramRunner {
 
   constructor({ netns, replyTimeoutMillis = 2000 }: NativeRunnerOptions = {}) {
     this.#netns = netns;
+    const options = { netns, replyTimeoutMillis };
     this.#lanes = {
-      build: new LaneQueue({ name: 'tap-build', netns, replyTimeoutMillis }),
-      reap: new LaneQueue({ name: 'tap-reap', netns, replyTimeoutMillis }),
+      build: new LaneQueue({ ...options, name: 'tap-build', ownDescriptors: true }),
+      reap: new LaneQueue({ ...options, name: 'tap-reap', ownDescriptors: true }),
+      lend: new LaneQueue({ ...options, name: 'tap-lend', ownDescriptors: false }),
     };
   }
 
@@ -45,6 +50,6 @@ export class NativeRunner implements ProgramRunner {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#lanes.build.close(), this.#lanes.reap.close()]);
+    await Promise.all(Object.values(this.#lanes).map((lane) => lane.close()));
   }
 }
