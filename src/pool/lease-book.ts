@@ -4,6 +4,7 @@ import type { Latencies } from './latencies.js';
 import type { TapLease } from './lease.js';
 import type { Settings, TapPoolLogger } from './options.js';
 
+/** A lease that is older than it should be, and where it was acquired. */
 export interface LeaseWarning {
   readonly name: string;
   readonly ageMillis: number;
