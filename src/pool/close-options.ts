@@ -24,6 +24,7 @@ export interface CloseOptions {
   readonly timeoutMillis?: number;
 }
 
+/** What `destroy` takes. */
 export interface DestroyOptions {
   /**
    * `'keep'` the leased TAPs for the guests that run on them, or `'delete'` those that no process holds.

@@ -15,6 +15,7 @@ export interface LatencySummary {
   readonly p99_9: number;
 }
 
+/** How long the work of the pool took; see `stats()`. */
 export interface TapPoolLatencies {
   /** From a call of `acquire` to its lease, whether it had to wait or not. What rejects is not in it. */
   readonly acquire: LatencySummary;

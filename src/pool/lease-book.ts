@@ -4,6 +4,7 @@ import type { Latencies } from './latencies.js';
 import type { TapLease } from './lease.js';
 import type { Settings, TapPoolLogger } from './options.js';
 
+/** A lease that is older than it should be, and where it was acquired. */
 export interface LeaseWarning {
   readonly name: string;
   readonly ageMillis: number;
@@ -38,8 +39,14 @@ export function openBook(
   return new LeaseBook({ latencies, warningMillis, onOld });
 }
 
-/** Of this room: the first lines of a stack are of calls within the pool, and tell nothing. */
-const HERE = new URL('.', import.meta.url).href;
+const OUR_FILES = new URL('.', import.meta.url).href;
+
+/** The lines of whoever called the pool: without the message, and without what lies between him and this room. */
+function linesOfCaller(stack: string): string {
+  const lines = stack.split('\n').slice(1);
+  const first = lines.findIndex((line) => !line.includes(OUR_FILES) && !line.includes('node:'));
+  return first < 0 ? '' : lines.slice(first).join('\n');
+}
 
 interface Entry {
   readonly since: number;
@@ -124,7 +131,7 @@ export class LeaseBook {
       }
       this.#young.delete(lease);
       const { stack = '' } = acquired ?? {};
-      if (!lease.released) onOld({ name: lease.name, ageMillis, stack: callersOf(stack) });
+      if (!lease.released) onOld({ name: lease.name, ageMillis, stack: linesOfCaller(stack) });
     }
   }
 
@@ -134,9 +141,4 @@ export class LeaseBook {
     this.#leases.clear();
     this.#young.clear();
   }
-}
-
-function callersOf(stack: string): string {
-  const [, ...calls] = stack.split('\n');
-  return calls.slice(calls.findIndex((line) => !line.includes(HERE))).join('\n');
 }

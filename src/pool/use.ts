@@ -19,6 +19,7 @@ export interface UseContext {
   readonly signal: AbortSignal | undefined;
 }
 
+/** What `use` runs with a TAP. */
 export type UseFunction<Lease extends TapLease, T> = (tap: Lease, context: UseContext) => T;
 
 export interface UseParts {

@@ -23,7 +23,7 @@ const KNOWN: Readonly<Record<string, string>> = {
   FakeKernel: `import { FakeKernel } from 'tap-pool/testing';`,
   guestMac: `const guestMac = '02:00:00:00:00:01';`,
   kernel: `const kernel = new NativeKernel();`,
-  pool: `await using pool = new TapPool({ size: 2, bridge: 'br-vm' }); await pool.initialize([]); await pool.ensure();`,
+  pool: `const { TapPool: Pool } = await import('tap-pool'); await using pool = new Pool({ size: 2, bridge: 'br-vm' }); await pool.initialize([]); await pool.ensure();`,
   lease: `const lease = await pool.acquire();`,
   tap: `const tap = await pool.acquire();`,
 };
@@ -45,11 +45,12 @@ const ofLang = (...langs: string[]) => all.filter(({ lang }) => langs.includes(l
 
 /** The block as a module, and how many lines stand before it. */
 function moduleOf({ text }: Block): { source: string; before: number } {
-  const uses = (name: string, code: string) => new RegExp(`(?<![.\\w'"])${name}\\b(?!:)`).test(code);
+  const bare = (code: string) => code.replace(/\/\*.*?\*\/|\/\/[^\n]*|'[^'\n]*'/gs, "''");
+  const uses = (name: string, code: string) => new RegExp(`(?<![.\\w])${name}\\b(?!:)`).test(bare(code));
   const declares = (name: string, code: string) =>
-    new RegExp(`\\b(?:const|let|using|class|function) ${name}\\b|import [^;]*\\b${name}\\b[^;]* from`).test(
-      code,
-    );
+    new RegExp(
+      `\\b(?:const|let|using|class|function) (?:\\{[^}]*)?\\b${name}\\b|import [^;]*\\b${name}\\b[^;]* from`,
+    ).test(code);
   let code = text;
   for (const [name, declaration] of Object.entries(KNOWN).reverse())
     if (uses(name, code) && !declares(name, code)) code = `${declaration}\n${code}`;

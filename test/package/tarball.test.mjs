@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { GLIBC_FLOOR, verify } from '../../scripts/verify-prebuild.mjs';
 import { installed, manifest, packed, project, root, run } from './package.mjs';
 
-/** Bytes. What a user downloads, and what lies in his node_modules. */
-const BUDGET = { size: 300_000, unpackedSize: 1_000_000 };
+/** Bytes. What a user downloads, and what lies in his node_modules: a tenth of it is documentation. */
+const BUDGET = { size: 350_000, unpackedSize: 1_200_000 };
 /** Direct ones, and all together with the package itself. */
 const DEPENDENCIES = { direct: 4, all: 12 };
 

@@ -13,7 +13,7 @@ const ALWAYS = new Set(['README.md', 'LICENSE', 'package.json']);
 
 for (const page of all) {
   test(`${page.path}: its links lead somewhere, in the package as well`, () => {
-    const hrefs = [...tokensOf(page, 'link'), ...tokensOf(page, 'image')].map(({ href }) => href as string);
+    const hrefs = [...tokensOf(page, 'link'), ...tokensOf(page, 'image')].map(({ href }) => href);
     const wrong = hrefs.filter((href) => {
       if (/^https?:/.test(href)) return false;
       const [path = '', anchor] = href.split('#');
@@ -31,7 +31,7 @@ for (const page of all) {
 
 test('the README names every page', () => {
   const readme = all.find(({ path }) => path === 'README.md')!;
-  const named = new Set(tokensOf(readme, 'link').map(({ href }) => (href as string).replace(/#.*/, '')));
+  const named = new Set(tokensOf(readme, 'link').map(({ href }) => href.replace(/#.*/, '')));
   assert.deepEqual(
     all.map(({ path }) => path).filter((path) => path.startsWith('docs/') && !named.has(path)),
     [],
@@ -52,10 +52,10 @@ describe('docs/troubleshooting.md', () => {
     return (declaration?.members ?? []).map(({ name }) => (name as ts.Identifier).text).sort();
   }
 
-  const isCode = (text: string) => /^ERR_TAP_/.test(text);
+  const isCode = (text: string) => text.startsWith('ERR_TAP_');
 
   test('has a section for every code, and for nothing else', () => {
-    const sections = tokensOf(page, 'heading').map(({ text }) => text as string);
+    const sections = tokensOf(page, 'heading').map(({ text }) => text);
     const expected = codes();
     assert(expected.length > 20);
     assert.deepEqual(sections.filter(isCode).sort(), expected);
