@@ -39,6 +39,7 @@ export function openBook(
   return new LeaseBook({ latencies, warningMillis, onOld });
 }
 
+const OUR_LINES_AT_MOST = 15;
 const OUR_FILES = new URL('.', import.meta.url).href;
 
 /** The lines of whoever called the pool: without the message, and without what lies between him and this room. */
@@ -81,7 +82,13 @@ export class LeaseBook {
   }
 
   #stack(): Error | undefined {
-    return this.#parts.warningMillis === undefined ? undefined : new Error('acquired');
+    if (this.#parts.warningMillis === undefined) return undefined;
+    // Calls of the pool, and of node:diagnostics_channel where it is traced, are not to take the caller's lines.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit += OUR_LINES_AT_MOST;
+    const acquired = new Error('acquired');
+    Error.stackTraceLimit = stackTraceLimit;
+    return acquired;
   }
 
   #enter(lease: TapLease, entry: Entry): void {

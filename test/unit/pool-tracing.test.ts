@@ -385,6 +385,17 @@ describe('the channels', () => {
     assert(messages.has('tracing:tap-pool:acquire:error'));
   });
 
+  test('the stack of a lease warning begins with the caller all the same', async () => {
+    const { pool } = await openWarm({ size: 2, leaseWarningMillis: 1 });
+    hear('tap-pool:acquire');
+    const told: string[] = [];
+    pool.on('leaseWarning', ({ stack }) => told.push(stack));
+    await pool.acquire();
+    pool.tryAcquire();
+    await until(() => told.length === 2);
+    for (const stack of told) assert.match(stack, /^ +at .*pool-tracing\.test/);
+  });
+
   test('two pools are told apart by their names', async () => {
     const kernel = new FakeKernel();
     const told = hear('tap-pool:create');
