@@ -44,7 +44,7 @@ const mutants = [
     from: 'pthread_join(lane->thread, NULL);',
     to: 'pthread_detach(lane->thread);',
     scene: 'lanes',
-    pattern: /data race|heap-use-after-free/,
+    pattern: /data race|heap-use-after-free|use of an invalid mutex/,
   },
 ];
 
