@@ -17,12 +17,15 @@ export interface HoldOptions {
   uid?: number;
   multiQueue?: boolean;
   vnetHeader?: boolean;
+  /** Without switching the carrier on. */
+  hidden?: boolean;
 }
 
 /** Attaches to the TAPs; rejects with the errno where the kernel refuses. */
 export async function hold(names: readonly string[], options: HoldOptions = {}): Promise<Holder> {
   const args = [script];
   if (options.uid !== undefined) args.push('--uid', String(options.uid));
+  if (options.hidden) args.push('--no-carrier');
   if (options.multiQueue) args.push('--multi-queue');
   if (options.vnetHeader === false) args.push('--no-vnet-header');
   const child = spawn('python3', [...args, ...names], { stdio: ['pipe', 'pipe', 'inherit'] });
