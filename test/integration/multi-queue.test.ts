@@ -1,7 +1,7 @@
 /** Who opens a multi-queue TAP while it is recycled or deleted: attaching proves nothing there, and keeps nobody away. */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { TapPoolError } from 'tap-pool';
+import { TapPoolError, type TapHeldError } from 'tap-pool';
 import type { RecycleTarget } from 'tap-pool/kernel';
 import { LinuxKernel } from '#dist/kernel/linux/linux-kernel';
 import { NativeRunner } from '#dist/kernel/native/runner';
@@ -72,7 +72,7 @@ describe('multi-queue TAPs', () => {
       const alias = hidden ? 'next' : 'mine';
       assert.equal((await kernel.getLink({ ifindex }))?.alias, alias);
       const [held] = await kernel.removeTaps([{ ifindex }]);
-      assert.deepEqual((held as TapPoolError).holders, [holder.pid]);
+      assert.deepEqual((held as TapHeldError).holders, [holder.pid]);
       await holder.stop();
       // What was seen of it meanwhile is not how a clean one looks.
       assert.deepEqual(await kernel.recycleTaps([{ ...restamped, alias }]), [true]);
@@ -94,7 +94,7 @@ describe('multi-queue TAPs', () => {
         results.map(codeOf),
         targets.map((target) => (target === victim ? 'ERR_TAP_HELD' : true)),
       );
-      assert.deepEqual((results[count >> 1] as TapPoolError).holders, [holder.pid]);
+      assert.deepEqual((results[count >> 1] as TapHeldError).holders, [holder.pid]);
       assert.equal((await kernel.getLink({ ifindex: victim.ifindex }))?.tun?.queues, 1);
       await holder.stop();
       assert.deepEqual(await kernel.removeTaps([{ ifindex: victim.ifindex }]), [true]);
