@@ -26,7 +26,7 @@ const mutants = [
     what: 'a lane whose owner submits without the mutex',
     file: 'lane.c',
     from: 'pthread_mutex_lock(&lane->mutex);\n  queue_put(',
-    to: 'pthread_mutex_trylock(&lane->mutex);\n  queue_put(',
+    to: 'queue_put(',
     scene: 'lanes',
     pattern: /data race|unlock of an unlocked mutex/,
   },
@@ -44,7 +44,7 @@ const mutants = [
     from: 'pthread_join(lane->thread, NULL);',
     to: 'pthread_detach(lane->thread);',
     scene: 'lanes',
-    pattern: /data race|heap-use-after-free/,
+    pattern: /data race|heap-use-after-free|use of an invalid mutex/,
   },
 ];
 

@@ -7,12 +7,14 @@ import { TapPoolError } from 'tap-pool';
 import { NativeKernel } from 'tap-pool/kernel';
 import { hold } from '../support/holder.js';
 import { freshName } from '../support/namespace.js';
+import { deadStamp } from '../support/pool-scene.js';
 import { handOver, refused, scenario, settled } from '../support/scenario.js';
 
 const { EPERM } = constants.errno;
 
 describe('scenarios of hand-over', () => {
   const scene = scenario();
+  const aliasOf = async (ifindex: number) => (await scene.kernel.getLink({ ifindex }))?.alias;
 
   const strays = [
     ['7', 'fork', 'a child that inherited the descriptor outlives the VMM'],
@@ -39,6 +41,49 @@ describe('scenarios of hand-over', () => {
       assert.equal((await scene.ours()).length, pool.stats().idle);
     });
   }
+
+  test('scenario 28: a descriptor is under way in a socket that nobody reads: held, though by no process, and nobody gets it', async () => {
+    const pool = await scene.warm({ size: 1 });
+    const lease = await pool.acquire();
+    const { name, ifindex } = lease;
+    await using flight = await handOver('flight', name);
+    assert.deepEqual(await lease.release(), { status: 'quarantined', name, holders: [] });
+    await pool.ensure();
+    const others = [await pool.acquire(), await pool.acquire()];
+    assert(others.every((other) => other.ifindex !== ifindex));
+    const held = refused('ERR_TAP_HELD', { tap: name, holders: [] });
+    for (const target of [{ ifindex }, { ifindex, name, alias: (await aliasOf(ifindex)) ?? '' }])
+      assert((await scene.kernel.removeTaps([target])).every(held));
+    assert.equal(pool.stats().quarantined, 1);
+    const freed = once(pool, 'freed');
+    await flight[Symbol.asyncDispose]();
+    await freed;
+    for (const other of others) await other.release();
+    await settled(pool);
+    assert.equal((await scene.ours()).length, pool.stats().idle);
+  });
+
+  test('scenario 28: the same with what a dead pool left: it is not adopted, swept or deleted', async () => {
+    const spec = { name: `${scene.prefix}0`, alias: deadStamp({ prefix: scene.prefix }) };
+    const [made] = await scene.kernel.createTaps([spec]);
+    assert(!(made instanceof TapPoolError));
+    await using flight = await handOver('flight', spec.name);
+    assert(flight.last > 0);
+    const pool = scene.open({ size: 2 });
+    const held = [{ name: spec.name, holders: [] }];
+    const found = await pool.initialize([]);
+    assert.deepEqual([found.held, found.adopted, found.retired], [held, [], []]);
+    const swept = await pool.sweep();
+    assert.deepEqual([swept.held, swept.deleted], [held, []]);
+    await pool.ensure();
+    await pool.close();
+    assert.deepEqual(
+      (await scene.ours()).map(({ name, alias }) => ({ name, alias })),
+      [spec],
+    );
+    await flight[Symbol.asyncDispose]();
+    await scene.removeAll();
+  });
 
   test('scenario 20: of many that create one name at once exactly one has it, each time', async () => {
     const kernels = Array.from({ length: 4 }, () => new NativeKernel());

@@ -3,6 +3,7 @@
 #   hand-over.py fork NAME     a child without close-on-exec holds it as well; the parent, whose id is printed first, may die
 #   hand-over.py steal NAME    another process takes the descriptor out of the first with pidfd_getfd
 #   hand-over.py send NAME     another process is sent the descriptor (SCM_RIGHTS)
+#   hand-over.py flight NAME   nobody: the descriptor is in the queue of a socket that is not read
 #   hand-over.py hide NAME     without a carrier: IFF_NO_CARRIER, then TUNSETCARRIER 0
 import array, ctypes, fcntl, os, signal, socket, struct, sys
 
@@ -37,6 +38,11 @@ if mode == "fork":
     if child == 0:
         signal.pause()
     print(os.getpid(), child, flush=True)
+elif mode == "flight":
+    attach()
+    ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+    os.close(fd)
+    print(os.getpid(), os.getpid(), flush=True)
 elif mode == "hide":
     attach()
     print(os.getpid(), os.getpid(), flush=True)

@@ -3,7 +3,7 @@
 import fcntl, os, struct, sys
 
 TUNSETIFF = 0x400454CA
-IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x2, 0x1000, 0x4000, 0x100
+IFF_TAP, IFF_NO_CARRIER, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x2, 0x40, 0x100, 0x1000, 0x4000
 
 args = sys.argv[1:]
 flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
@@ -14,6 +14,8 @@ while args and args[0].startswith("--"):
         uid = int(args.pop(0))
     elif option == "--multi-queue":
         flags |= IFF_MULTI_QUEUE
+    elif option == "--no-carrier":
+        flags |= IFF_NO_CARRIER
     elif option == "--no-vnet-header":
         flags &= ~IFF_VNET_HDR
 

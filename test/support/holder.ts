@@ -19,12 +19,15 @@ export interface HoldOptions {
   vnetHeader?: boolean;
   /** Path of the network namespace that the process is in. @default that of this process */
   netns?: string;
+  /** Without switching the carrier on. */
+  hidden?: boolean;
 }
 
 /** Attaches to the TAPs; rejects with the errno where the kernel refuses. */
 export async function hold(names: readonly string[], options: HoldOptions = {}): Promise<Holder> {
   const args = [script];
   if (options.uid !== undefined) args.push('--uid', String(options.uid));
+  if (options.hidden) args.push('--no-carrier');
   if (options.multiQueue) args.push('--multi-queue');
   if (options.vnetHeader === false) args.push('--no-vnet-header');
   const enter = options.netns === undefined ? [] : ['nsenter', `--net=${options.netns}`];

@@ -100,7 +100,10 @@ export interface HandOver extends AsyncDisposable {
 }
 
 /** A holder of hand-over.py. */
-export async function handOver(mode: 'fork' | 'steal' | 'send' | 'hide', name: string): Promise<HandOver> {
+export async function handOver(
+  mode: 'fork' | 'steal' | 'send' | 'flight' | 'hide',
+  name: string,
+): Promise<HandOver> {
   const child = spawn('python3', [handOverScript, mode, name], { stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = once(child, 'exit');
   let said = '';

@@ -8,7 +8,7 @@ import type { Link, LinkRef, OperationOptions } from '../kernel.js';
 import type { ExpectOptions, LinkOperations, MoveOptions } from '../link-operations.js';
 import { validateIfindex, validateLinkName, validateMac } from '../names.js';
 import { validateAddress, validateNetns } from '../operation-input.js';
-import type { Program, Step } from '../program.js';
+import type { Lane, Program, Step } from '../program.js';
 import { runnerError } from './failure.js';
 import { expectIdentity } from './identity.js';
 
@@ -18,7 +18,7 @@ export interface LinkOperationsParts {
     program: Program,
     what: string,
     name: string | undefined,
-    options: OperationOptions,
+    options: OperationOptions & { readonly lane?: Lane },
     readBack: () => Promise<'applied' | 'not-applied'>,
   ) => Promise<void>;
   readonly getLink: (ref: LinkRef) => Promise<Link | undefined>;
@@ -63,9 +63,16 @@ export class LinuxLinkOperations implements Omit<LinkOperations, 'openTap'> {
     if (name !== undefined) validateLinkName(name);
     const what = `moving the link ${ifindex}`;
     const target = await openNetns(validateNetns(netns), what);
+    const isThere = async () =>
+      (await this.#parts.getLink({ ifindex })) ? ('not-applied' as const) : ('applied' as const);
+    // The kernel looks for the descriptor in the table of whoever sends its number.
     const move = (attributes: LinkAttributes) =>
-      this.#apply(ifindex, newLink(ifindex, { netnsFd: target.fd, ...attributes }), what, rest, async () =>
-        (await this.#parts.getLink({ ifindex })) ? 'not-applied' : 'applied',
+      this.#apply(
+        ifindex,
+        newLink(ifindex, { netnsFd: target.fd, ...attributes }),
+        what,
+        { ...rest, lane: 'lend' },
+        isThere,
       );
     try {
       const old = name === undefined ? undefined : await this.#parts.getLink({ ifindex });
@@ -117,7 +124,7 @@ export class LinuxLinkOperations implements Omit<LinkOperations, 'openTap'> {
     ifindex: number,
     messages: Uint8Array,
     what: string,
-    { expect, ...options }: ExpectOptions,
+    { expect, ...options }: ExpectOptions & { readonly lane?: Lane },
     readBack: () => Promise<'applied' | 'not-applied'> = notToBeRead,
   ): Promise<void> {
     const steps: Step[] = [{ op: 'netlink', slot: 0, messages }];

@@ -332,11 +332,11 @@ export class LinuxKernel implements TapKernel {
     program: Program,
     what: string,
     name: string | undefined,
-    options: OperationOptions,
+    { lane = 'build', ...options }: OperationOptions & { readonly lane?: Lane },
     readBack: () => Promise<'applied' | 'not-applied'>,
     master?: number,
   ): Promise<void> {
-    const [answer] = await this.#run('build', [program], what, { urgent: true, ...options });
+    const [answer] = await this.#run(lane, [program], what, { urgent: true, ...options });
     if (answer instanceof TapPoolError) throw answer;
     const result = answer as ProgramResult;
     const failure = firstFailure(program, result);

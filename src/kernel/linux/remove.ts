@@ -18,8 +18,11 @@ export interface RemoveMember {
   readonly alias: string | undefined;
   /** As it was attached to last: attaching without changes nothing that matters, for it is about to go. */
   readonly vnetHeader: boolean;
-  /** Whether attaching proves that nobody holds it. */
-  readonly attach: boolean;
+  /**
+   * The proof that nobody holds it. Attaching adds a queue to a multi-queue TAP and proves nothing: its queues were counted,
+   * and whoever has come since, and does not hide, has switched its carrier on.
+   */
+  readonly proof: 'attach' | 'carrier' | undefined;
 }
 
 export interface RemoveProgram {
@@ -36,16 +39,16 @@ export interface RemoveProgram {
  */
 export function removeProgram(members: readonly RemoveMember[], group: number): RemoveProgram {
   const steps: Step[] = [];
-  for (const [member, { ifindex, name, alias, vnetHeader, attach }] of members.entries()) {
+  for (const [member, { ifindex, name, alias, vnetHeader, proof }] of members.entries()) {
     const slot = slotOf(member);
-    if (attach) {
+    if (proof === 'attach') {
       const flags = tapFlags({ vnetHeader, multiQueue: false });
       steps.push(openTun(slot), setIff(slot, name, flags | IFF_NO_CARRIER));
     }
     // What was attached to by its name must be what is deleted by its index, and still bear the same stamp.
     steps.push(
       { op: 'netlink', slot, messages: getLink({ ifindex }) },
-      expectIdentity(slot, { name, alias }),
+      expectIdentity(slot, { name, alias, ...(proof === 'carrier' ? { carrier: false } : {}) }),
     );
     const messages = members.length === 1 ? deleteByIndex(ifindex) : newLink(ifindex, { group });
     steps.push({ op: 'netlink', slot, messages });

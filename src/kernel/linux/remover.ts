@@ -60,7 +60,7 @@ export class Remover {
     for (const at of places) {
       const { ifindex, name, alias, force } = targets[at] as RemoveTarget;
       if (read || name === undefined || alias === undefined || force) unknown.push(at);
-      else members.push({ at, ifindex, name, alias, vnetHeader: true, attach: true, unread: true });
+      else members.push({ at, ifindex, name, alias, vnetHeader: true, proof: 'attach', unread: true });
     }
     const indexes = unknown.map((at) => (targets[at] as RemoveTarget).ifindex);
     const links = await this.#reader.byIndex(indexes).catch(asValue);
@@ -141,7 +141,7 @@ export class Remover {
 
   /** Undefined: it is to be read before anything can be said. */
   async #refused(
-    { name, alias, unread }: Member,
+    { name, alias, proof, unread }: Member,
     now: Link,
     failure: Failure,
   ): Promise<TapPoolError | undefined> {
@@ -151,6 +151,7 @@ export class Remover {
     if (isHeld) return this.#holders.heldError(name);
     if (failure.step.op !== 'expect') return toError(failure, what, name);
     if (now.alias !== alias) return notOwned(now);
+    if (proof === 'carrier' && now.name === name) return this.#holders.heldError(name);
     const message = `${what}: somebody has just renamed it to ${now.name}`;
     return new TapPoolError('ERR_TAP_NOT_OWNED', message, { tap: name });
   }
@@ -187,8 +188,8 @@ export class Remover {
   }
 }
 
-/** Attaching to a multi-queue TAP adds a queue and proves nothing; its number of queues was read instead. */
 function memberOf(at: number, { ifindex, name, alias, tun }: Link, { force = false }: RemoveTarget): Member {
   const { vnetHeader = true, multiQueue = false } = tun ?? {};
-  return { at, ifindex, name, alias, vnetHeader, attach: !force && !multiQueue, unread: false };
+  const proof = force ? undefined : multiQueue ? 'carrier' : 'attach';
+  return { at, ifindex, name, alias, vnetHeader, proof, unread: false };
 }

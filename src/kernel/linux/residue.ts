@@ -39,6 +39,8 @@ export function differs(
   ) {
     return 'it is another kind of TAP';
   }
+  // One queue of a multi-queue TAP is that of the program which recycles it.
+  if ((tun.queues ?? 0) + (tun.disabledQueues ?? 0) > 1) return 'another process has just opened it';
   // An owner can be changed, but not taken away.
   if (tun.owner !== owner?.uid || tun.group !== owner?.gid) return 'its owner could not be restored';
   if (rows > 0) return 'it has addresses or forwarding entries';

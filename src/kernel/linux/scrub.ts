@@ -137,7 +137,9 @@ export function scrubProgram({ ifindex, alias, spec }: RecycleTarget, residue?: 
   const optional = (messages: Uint8Array) => add(netlink((slot += 1), messages));
 
   const before = add(netlink(0, getLink({ ifindex })));
-  const proofs = [add(expectIdentity(0, { name, alias }))];
+  // Attaching to a multi-queue TAP proves nothing; whoever has it, and does not hide, has switched its carrier on.
+  const unheld = spec.multiQueue ? { carrier: false } : {};
+  const proofs = [add(expectIdentity(0, { name, alias, ...unheld }))];
   add(openTun(0));
   const claim = add(setIff(0, name, tapFlags(spec) | IFF_NO_CARRIER));
   // Between the proof and the claim another process may have taken the TAP over.
