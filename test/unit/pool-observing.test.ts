@@ -45,7 +45,7 @@ describe('totals', () => {
     pause.resume();
     const second = await calls[2]!;
     // Not of the TAPs that are still being made for those who have given up.
-    fake.fail('createTaps', 'ENOMEM', { name: 'vm-7' });
+    fake.fail('createTaps', 'ENOMEM', { when: ({ name }) => name === 'vm-7' });
     await settled(pool);
     await Promise.all(Array.from({ length: pool.stats().idle }, () => pool.acquire()));
     await assert.rejects(pool.acquire('vm-7'), refused('ERR_TAP_KERNEL'));
