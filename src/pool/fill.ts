@@ -7,10 +7,11 @@ import type { TapPoolLogger } from './options.js';
 
 /** TAPs per call of the kernel: few enough that a fill can be stopped soon, enough to keep the lane busy. */
 const BATCH = 64;
-/** The first call of a loop: the lane has nothing to do until it is written. */
-const FIRST_BATCH = 8;
-/** Batches on their way at once, so that the lane works on one while the other is being digested. */
-const BATCHES_AT_ONCE = 2;
+/**
+ * What the loops begin with, each with a batch on its way at a time, so that the lane works on one while the other is being
+ * digested. The first is small, for the lane has nothing to do until it is written.
+ */
+const FIRST_BATCHES = [8, BATCH];
 /** How many names in a row that are taken one fill skips before it gives up. */
 const NAMES_TAKEN = 10_000;
 
@@ -83,7 +84,7 @@ export class Fill {
     let joined = 1;
     try {
       for (;;) {
-        await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, () => this.#loop(run.stop, state)));
+        await Promise.all(FIRST_BATCHES.map((first) => this.#loop(first, run.stop, state)));
         if (run.joined === joined || run.stop.signal.aborted) break;
         joined = run.joined;
       }
@@ -93,8 +94,8 @@ export class Fill {
     }
   }
 
-  async #loop(stop: AbortController, state: State): Promise<void> {
-    for (let limit = FIRST_BATCH; !stop.signal.aborted; limit = BATCH) {
+  async #loop(first: number, stop: AbortController, state: State): Promise<void> {
+    for (let limit = first; !stop.signal.aborted; limit = BATCH) {
       const names = await this.#inventory.reserve(limit);
       if (names.length === 0) return;
       const taps: PooledTap[] = [];
