@@ -314,8 +314,12 @@ export class TapPool extends EventEmitter<TapPoolEvents> implements AsyncDisposa
   }
 
   #acquire(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
-    if (this.#book === undefined) return this.#grant(first, second);
-    return this.#book.acquire(() => this.#grant(first, second));
+    return this.#book === undefined ? this.#grant(first, second) : this.#enter(this.#book, first, second);
+  }
+
+  /** A method of its own: a function in `#acquire` would be made for every call. */
+  #enter(book: LeaseBook, first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
+    return book.acquire(() => this.#grant(first, second));
   }
 
   #grant(first?: string | AcquireOptions, second?: AcquireOptions): Promise<TapLease> {
