@@ -21,7 +21,7 @@ export interface TapErrorCodes {
   /** As many calls of `acquire` wait already as `maxQueue` allows. */
   ERR_TAP_QUEUE_FULL: CodedTapPoolError<'ERR_TAP_QUEUE_FULL'>;
   /** The pool or the kernel object was closed. */
-  ERR_TAP_CLOSED: CodedTapPoolError<'ERR_TAP_CLOSED'>;
+  ERR_TAP_CLOSED: TapClosedError;
   /** The name (or an alternative name of another link) is already taken. */
   ERR_TAP_EXISTS: CodedTapPoolError<'ERR_TAP_EXISTS'>;
   /** No such link. */
@@ -90,6 +90,12 @@ export interface TapHeldError extends CodedTapPoolError<'ERR_TAP_HELD'> {
   readonly holders: readonly number[];
 }
 
+/** The pool or the kernel object is closed. */
+export interface TapClosedError extends CodedTapPoolError<'ERR_TAP_CLOSED'> {
+  /** Of a `close` with `timeoutMillis` during which the pool was destroyed: names of the TAPs that were left alone. */
+  readonly taps?: readonly string[];
+}
+
 /** Time was over. */
 export interface TapTimeoutError extends CodedTapPoolError<'ERR_TAP_TIMEOUT'> {
   /** Of `close` with `timeoutMillis`: names of the TAPs that did not come back, or that a process held still. */
@@ -140,7 +146,7 @@ export interface TapPoolErrorFields {
    * @default []
    */
   readonly holders?: readonly number[] | undefined;
-  /** Of `ERR_TAP_TIMEOUT` only. */
+  /** Of `ERR_TAP_TIMEOUT` and `ERR_TAP_CLOSED` only. */
   readonly taps?: readonly string[] | undefined;
   /**
    * Of `ERR_TAP_DEADLINE` and `ERR_TAP_PERMISSION` only.

@@ -38,7 +38,8 @@ export async function main(args: readonly string[], environment: Environment): P
     }
     if (!(error instanceof TapPoolError)) throw error;
     err(`tap-pool: ${printable(error.message)} (${error.code})\n`);
-    return EXIT.failure;
+    // A name or a number that cannot be: nothing was asked of the kernel.
+    return error.code.startsWith('ERR_TAP_INVALID_') ? EXIT.usage : EXIT.failure;
   }
 }
 

@@ -1,9 +1,9 @@
 /** `tap-pool sweep`: deletes what dead launchers left, or tells what it would delete. */
 import { DEFAULT_PREFIX } from '../pool/names.js';
 import { sweep as sweepPool, type SweepResult } from '../pool/sweep.js';
-import type { Command } from './context.js';
+import type { Command, Context } from './context.js';
 import { EXIT } from './exit.js';
-import { printable } from './terminal.js';
+import { printable, shellWord } from './terminal.js';
 import { plural } from './units.js';
 
 export interface SweepCommandOptions {
@@ -17,7 +17,7 @@ export const sweep: Command<SweepCommandOptions> = async (context, options) => {
   const dryRun = !yes;
   const result = await sweepPool(context.kernel, context.observer, prefix, { dryRun, minAgeMillis: minAge });
   if (context.json) context.say(JSON.stringify(plain(result, dryRun), null, 2));
-  else context.say(...describe(result, dryRun).map(printable));
+  else context.say(...describe(result, prefix, dryRun && again(context, prefix)).map(printable));
   return result.failed.length > 0 ? EXIT.failure : EXIT.ok;
 };
 
@@ -26,7 +26,19 @@ function plain({ deleted, held, young, failed }: SweepResult, dryRun: boolean) {
   return { dryRun, deleted, held, young, failed: errors };
 }
 
-function describe({ deleted, held, young, failed }: SweepResult, dryRun: boolean): string[] {
+/** The command line that looks at the same TAPs as this one. */
+export function again({ netns }: Pick<Context, 'netns'>, prefix: string): string {
+  const where = netns === undefined ? '' : ` --netns ${shellWord(netns)}`;
+  return `tap-pool sweep${prefix === DEFAULT_PREFIX ? '' : ` --prefix ${shellWord(prefix)}`}${where}`;
+}
+
+/** `sweepAgain`: of a dry run. */
+function describe(
+  { deleted, held, young, failed }: SweepResult,
+  prefix: string,
+  sweepAgain: string | false,
+): string[] {
+  const dryRun = sweepAgain !== false;
   const lines = deleted.map((name) => `${dryRun ? 'would delete' : 'deleted'} ${name}`);
   for (const { name, holders } of held) {
     const by = holders.length > 0 ? `process ${holders.join(', ')}` : 'a process out of sight';
@@ -34,9 +46,9 @@ function describe({ deleted, held, young, failed }: SweepResult, dryRun: boolean
   }
   lines.push(...young.map((name) => `left ${name}: younger than --min-age`));
   lines.push(...failed.map(({ tap = '?', code, message }) => `FAILED ${tap}: ${message} (${code})`));
-  if (lines.length === 0) return ['Nothing that a dead launcher left.'];
+  if (lines.length === 0) return [`Nothing that a dead launcher left (prefix ${prefix}).`];
   if (dryRun && deleted.length > 0) {
-    lines.push('', `Nothing was deleted. To delete ${plural(deleted.length, 'TAP')}: tap-pool sweep --yes`);
+    lines.push('', `Nothing was deleted. To delete ${plural(deleted.length, 'TAP')}: ${sweepAgain} --yes`);
     lines.push('A VM that is stopped and is to start again on its TAP counts as gone.');
   }
   return lines;

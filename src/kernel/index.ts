@@ -7,6 +7,7 @@ export { TapPoolError } from '../errors.js';
 export type {
   CodedTapPoolError,
   TapAbortError,
+  TapClosedError,
   TapTimeoutError,
   TapDeadlineError,
   TapErrorCode,

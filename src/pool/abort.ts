@@ -1,7 +1,7 @@
 /** Giving up on a promise when an `AbortSignal` fires. */
 import { abortError, TapPoolError } from '../errors.js';
 
-export function signalOf(options: { readonly signal?: AbortSignal }): AbortSignal | undefined {
+export function signalOf(options: { readonly signal?: AbortSignal | undefined }): AbortSignal | undefined {
   const { signal } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TapPoolError('ERR_TAP_INVALID_ARGUMENT', 'signal must be an AbortSignal');

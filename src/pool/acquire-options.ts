@@ -8,20 +8,20 @@ import { checkTimeout, type Settings } from './options.js';
 /** What `acquire` takes. */
 export interface AcquireOptions extends HandOverOptions {
   /** Gives up waiting: the promise rejects at once, and a TAP that is being made for it goes back. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * Milliseconds after which the call rejects with `ERR_TAP_TIMEOUT` where it has to wait for a TAP. Minimum: `1`.
    *
    * @default the pool's `acquireTimeoutMillis`
    */
-  readonly timeoutMillis?: number;
+  readonly timeoutMillis?: number | undefined;
   /**
    * What the TAP is for, e.g. the id of the VM: it goes into the stamp (IFLA_IFALIAS), where tools and the next
    * process find it. It costs a hit one call of the kernel.
    *
    * @default none
    */
-  readonly label?: string;
+  readonly label?: string | undefined;
 }
 
 /** One call, checked. */

@@ -10,7 +10,7 @@ export interface CloseOptions {
    *
    * @default 'delete'
    */
-  readonly idle?: 'delete' | 'keep';
+  readonly idle?: 'delete' | 'keep' | undefined;
 
   /**
    * Milliseconds for which the pool stays open for `release`, until every TAP is back and none is held any more. When
@@ -21,7 +21,7 @@ export interface CloseOptions {
    *
    * @default none: leased TAPs are not waited for, and cannot be released any more
    */
-  readonly timeoutMillis?: number;
+  readonly timeoutMillis?: number | undefined;
 }
 
 /** What `destroy` takes. */
@@ -31,14 +31,14 @@ export interface DestroyOptions {
    *
    * @default 'keep'
    */
-  readonly leased?: 'keep' | 'delete';
+  readonly leased?: 'keep' | 'delete' | undefined;
 
   /**
    * With `leased: 'delete'`: delete those that a process holds, too. Its guest loses its network without notice.
    *
    * @default false
    */
-  readonly force?: boolean;
+  readonly force?: boolean | undefined;
 
   /**
    * Why: the `cause` of the errors that waiting calls reject with.

@@ -17,7 +17,7 @@ export interface HandOverOptions {
    *
    * @default 'name'
    */
-  readonly handover?: 'name' | 'fd';
+  readonly handover?: 'name' | 'fd' | undefined;
   /**
    * With `handover: 'fd'`: a descriptor for each of so many queues. More than one need a pool with `multiQueue`.
    *
@@ -25,21 +25,21 @@ export interface HandOverOptions {
    *
    * @default 1
    */
-  readonly queues?: number;
+  readonly queues?: number | undefined;
   /**
    * The MAC address of the host's side, for a guest that was restored from a snapshot and remembers it. The TAP is deleted
    * when it is released.
    *
    * @default the one that the TAP has
    */
-  readonly mac?: string;
+  readonly mac?: string | undefined;
   /**
    * Give the TAP the fallback name, even where it comes from the pool: for a VMM whose snapshot names it. The TAP is
    * deleted when it is released.
    *
    * @default false
    */
-  readonly rename?: boolean;
+  readonly rename?: boolean | undefined;
 }
 
 /** What is to be done to a lease. */

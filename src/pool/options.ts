@@ -30,70 +30,70 @@ export interface TapPoolOptions extends BridgePortFlags {
    *
    * @default 'tap-pool-'
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
 
   /**
    * The bridge that TAPs join, or several, which are filled evenly. A bridge has at most 1023 ports.
    *
    * @default none
    */
-  readonly bridge?: string | readonly string[];
+  readonly bridge?: string | readonly string[] | undefined;
 
   /**
    * Who may open the TAPs without CAP_NET_ADMIN. With both set, both must match (TUNSETOWNER, TUNSETGROUP).
    *
    * @default the effective user of this process: a TAP without an owner could be opened by anyone
    */
-  readonly owner?: TapOwner;
+  readonly owner?: TapOwner | undefined;
 
   /**
    * Bytes. Minimum: `68`. Maximum: `65521`.
    *
    * @default 1500
    */
-  readonly mtu?: number;
+  readonly mtu?: number | undefined;
 
   /**
    * Packets.
    *
    * @default 1000
    */
-  readonly txQueueLength?: number;
+  readonly txQueueLength?: number | undefined;
 
   /**
    * IFF_VNET_HDR: frames carry a `virtio_net_hdr`, as Firecracker, cloud-hypervisor and QEMU expect.
    *
    * @default true
    */
-  readonly vnetHeader?: boolean;
+  readonly vnetHeader?: boolean | undefined;
 
   /**
    * IFF_MULTI_QUEUE. A VMM that wants a single queue (Firecracker) cannot open such a TAP.
    *
    * @default false
    */
-  readonly multiQueue?: boolean;
+  readonly multiQueue?: boolean | undefined;
 
   /**
    * Set IFF_UP.
    *
    * @default true
    */
-  readonly up?: boolean;
+  readonly up?: boolean | undefined;
 
   /**
    * Let the kernel give the TAPs IPv6 link-local addresses. Without, an idle TAP stays silent.
    *
    * @default false
    */
-  readonly ipv6?: boolean;
+  readonly ipv6?: boolean | undefined;
 
   /**
    * Path of the network namespace in which the TAPs live, e.g. `/run/netns/blue`. Not together with `kernel`.
    *
    * @default the namespace of this process
    */
-  readonly netns?: string;
+  readonly netns?: string | undefined;
 
   /**
    * What happens to a released TAP that the pool has room for. `'recycle'`: it is proved free, reset and used again.
@@ -101,14 +101,14 @@ export interface TapPoolOptions extends BridgePortFlags {
    *
    * @default 'recycle'
    */
-  readonly onRelease?: 'recycle' | 'replace';
+  readonly onRelease?: 'recycle' | 'replace' | undefined;
 
   /**
    * Milliseconds after which the event `quarantineTimeout` tells of a released TAP that its VMM still holds.
    *
    * @default 60000
    */
-  readonly quarantineTimeoutMillis?: number;
+  readonly quarantineTimeoutMillis?: number | undefined;
 
   /**
    * Milliseconds after which an `acquire` that waits for a TAP rejects with `ERR_TAP_TIMEOUT`. Of a pool with an idle
@@ -118,7 +118,7 @@ export interface TapPoolOptions extends BridgePortFlags {
    *
    * @default none: it waits for as long as the kernel takes
    */
-  readonly acquireTimeoutMillis?: number;
+  readonly acquireTimeoutMillis?: number | undefined;
 
   /**
    * How many calls of `acquire` may wait for a TAP at once; one more rejects with `ERR_TAP_QUEUE_FULL`. With 0 only idle
@@ -128,7 +128,7 @@ export interface TapPoolOptions extends BridgePortFlags {
    *
    * @default Infinity
    */
-  readonly maxQueue?: number;
+  readonly maxQueue?: number | undefined;
 
   /**
    * Milliseconds after which the event `leaseWarning` tells of a TAP that is leased still, with the stack of the call that
@@ -139,7 +139,7 @@ export interface TapPoolOptions extends BridgePortFlags {
    *
    * @default none
    */
-  readonly leaseWarningMillis?: number;
+  readonly leaseWarningMillis?: number | undefined;
 
   /**
    * Record how long things take, for `stats().latencies`. It costs every `acquire` and `release` two readings of the
@@ -147,19 +147,19 @@ export interface TapPoolOptions extends BridgePortFlags {
    *
    * @default false
    */
-  readonly recordLatencies?: boolean;
+  readonly recordLatencies?: boolean | undefined;
 
   /**
    * The kernel to work with; the caller closes it.
    *
    * @default a `NativeKernel` of the pool's own; without its addon an `FfiKernel` where that can be, with a warning
    */
-  readonly kernel?: TapKernel;
+  readonly kernel?: TapKernel | undefined;
 
   /**
    * @default none; `NODE_DEBUG=tap-pool` prints to standard error
    */
-  readonly logger?: TapPoolLogger;
+  readonly logger?: TapPoolLogger | undefined;
 }
 
 /** The options as the pool uses them: whole, frozen and valid. */

@@ -9,7 +9,7 @@ export interface ReleaseOptions {
    *
    * @default false
    */
-  readonly force?: boolean;
+  readonly force?: boolean | undefined;
 }
 
 /** What became of a TAP that was released. */

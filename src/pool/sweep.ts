@@ -11,13 +11,13 @@ export interface SweepOptions {
    *
    * @default 0
    */
-  readonly minAgeMillis?: number;
+  readonly minAgeMillis?: number | undefined;
   /**
    * Only tell what would be done.
    *
    * @default false
    */
-  readonly dryRun?: boolean;
+  readonly dryRun?: boolean | undefined;
 }
 
 /** What `sweep` did, or with `dryRun` would do. */

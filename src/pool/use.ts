@@ -10,7 +10,7 @@ export interface UseOptions extends AcquireOptions {
    *
    * @default the next name of the pool
    */
-  readonly fallbackName?: string;
+  readonly fallbackName?: string | undefined;
 }
 
 /** What the function gets beside its TAP. */

@@ -14,7 +14,7 @@ import type { Watcher } from './watcher.js';
 /** What `ensure` takes. */
 export interface EnsureOptions {
   /** Stops waiting; the fill stops too, unless somebody else waits for it. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface WarmupParts {

@@ -73,14 +73,14 @@ export async function withScene(
   }
 }
 
-const flagsOf = ({ multiQueue }: { multiQueue?: boolean }) =>
+const flagsOf = ({ multiQueue }: { multiQueue?: boolean | undefined }) =>
   multiQueue ? TUN_FLAGS.multi : TUN_FLAGS.single;
 
 /** How the TAP looks once it is up, since Linux settles some of it only then; where its own MAC address stands, it says so. */
 export async function look(
   { host, kernel }: Pick<Scene, 'host' | 'kernel'>,
   { name, mac }: Pick<TapLease, 'name' | 'mac'>,
-  options: { multiQueue?: boolean; up?: boolean } = {},
+  options: { multiQueue?: boolean | undefined; up?: boolean | undefined } = {},
 ): Promise<Portrait> {
   const link = await kernel.getLink({ name });
   if (link && options.up === false) await kernel.setLink(link.ifindex, { up: true });
@@ -131,7 +131,7 @@ export async function assertNextIsFresh(
   scene: Scene,
   fresh: Portrait,
   expected: ReleaseResult['status'],
-  options: { multiQueue?: boolean; up?: boolean; except?: readonly string[] } = {},
+  options: { multiQueue?: boolean | undefined; up?: boolean | undefined; except?: readonly string[] } = {},
 ): Promise<TapLease> {
   const { pool, kernel, lease } = scene;
   const result = await pool.release(lease);

@@ -174,6 +174,7 @@ describe('doctor', () => {
     await kernel.createTaps([
       { name: 'odd', alias: 'tap-pool/9;' },
       { name: 'other', alias: deadStamp('other-') },
+      { name: 'forged', alias: deadStamp('$(x) ') },
     ]);
     kernel.hold('tap-pool-5');
     const { of } = await diagnose({}, { kernel });
@@ -182,9 +183,13 @@ describe('doctor', () => {
       [
         'warning: 4 TAPs (tap-pool-1, tap-pool-2, tap-pool-3, …) of dead launchers',
         'warning: 1 TAP (tap-pool-5) of dead launchers that a VM still holds',
+        'warning: 1 TAP of dead launchers with the prefix $(x) ',
+        'warning: 1 TAP of dead launchers with the prefix other-',
         'warning: 1 TAP (odd) with a stamp that cannot be read',
       ],
     );
     assert(of('leftovers').every(({ cure }) => cure));
+    assert.match(of('leftovers')[3]?.cure ?? '', /: tap-pool sweep --prefix other-$/);
+    assert.match(of('leftovers')[2]?.cure ?? '', /: tap-pool sweep --prefix '\$\(x\) '$/);
   });
 });

@@ -80,8 +80,6 @@ describe('the command line', () => {
     await left('taken');
     for (const [args, says] of [
       [['create', 'taken'], /ERR_TAP_EXISTS/],
-      [['create', 'much-too-long-name'], /ERR_TAP_INVALID_NAME/],
-      [['create', 'a', '--prefix', 'a/b'], /the prefix.*ERR_TAP_INVALID_NAME/],
       [['create', 'a', '--bridge', 'none'], /ERR_TAP_BRIDGE_NOT_FOUND/],
       [['create', 'a', '--bridge', 'taken'], /ERR_TAP_NOT_A_BRIDGE/],
     ] as const) {
@@ -89,6 +87,20 @@ describe('the command line', () => {
       assert.deepEqual({ code, out }, { code: 1, out: '' });
       assert.match(err, says);
     }
+  });
+
+  test('a value that cannot be is a wrong command line', async () => {
+    const { run, names } = machine();
+    for (const [args, says] of [
+      [['create', 'much-too-long-name'], /ERR_TAP_INVALID_NAME/],
+      [['create', 'a', '--prefix', 'a/b'], /the prefix.*ERR_TAP_INVALID_NAME/],
+      [['create', 'a', '--mtu', '10'], /mtu.*ERR_TAP_INVALID_OPTION/],
+    ] as const) {
+      const { code, out, err } = await run([...args]);
+      assert.deepEqual({ code, out }, { code: 2, out: '' });
+      assert.match(err, says);
+    }
+    assert.deepEqual(names(), []);
   });
 
   test('the library does not know the command line', () => {
@@ -219,7 +231,10 @@ describe('sweep', () => {
     kernel.hold('p-2', 77);
     const dry = await run(['sweep', '--prefix', 'p-']);
     assert.equal(dry.code, 0);
-    assert.match(dry.out, /^would delete p-1\nleft p-2: held by process 77\n\nNothing was deleted/);
+    assert.match(
+      dry.out,
+      /^would delete p-1\nleft p-2: held by process 77\n\nNothing was deleted.*: tap-pool sweep --prefix p- --yes\n/,
+    );
     assert.match(
       (await run(['sweep', '--prefix', 'p-', '--min-age', '1h', '--yes'])).out,
       /left p-1: younger/,
@@ -233,7 +248,7 @@ describe('sweep', () => {
     assert.deepEqual(names(), ['live-0', 'p-2', 'q-1']);
     assert.equal(
       (await run(['sweep', '--prefix', 'live-', '--yes'])).out,
-      'Nothing that a dead launcher left.\n',
+      'Nothing that a dead launcher left (prefix live-).\n',
     );
     await pool.close();
   });

@@ -116,7 +116,7 @@ describe('options', () => {
     assert.throws(() => new TapPool({ size: 1, kernel, onRelease: 'burn' }), {
       code: 'ERR_TAP_INVALID_OPTION',
     });
-    // @ts-expect-error: with exactOptionalPropertyTypes what is not given is left out
+    // Also with exactOptionalPropertyTypes: what is undefined counts as left out.
     unrun(() => new TapPool({ size: 1, mtu: undefined }));
     // @ts-expect-error: options are read-only
     unrun(() => ((options: TapPoolOptions) => (options.size = 3))({ size: 1 }));

@@ -44,7 +44,7 @@ const MARGIN = ' '.repeat(9);
 
 function describe({ paint }: Context, { check, level, message, cure, file }: Finding): string[] {
   const lines = [`${paint(COLOURS[level], level.padEnd(8))} ${check}: ${printable(message)}`];
-  if (cure !== undefined) lines.push(`${MARGIN}-> ${cure}`);
+  if (cure !== undefined) lines.push(`${MARGIN}-> ${printable(cure)}`);
   if (file) {
     lines.push(`${MARGIN}${paint('bold', file.path)}:`);
     lines.push(

@@ -1,5 +1,6 @@
 /** What stands in the namespace already: bridges that fill up, and what dead launchers left. */
 import { surveyLinks, type SurveyedTap } from '../survey.js';
+import { again } from '../sweep.js';
 import { plural } from '../units.js';
 import type { Check, Finding } from './finding.js';
 
@@ -28,13 +29,26 @@ export const leftovers: Check = async ({ context, links, prefix }) => {
   const findings: Finding[] = [];
   const left = mine.filter(({ state }) => state === 'leftover');
   if (left.length > 0) {
-    const cure = 'start the launcher, whose initialize() adopts them; or: tap-pool sweep';
+    const cure = `start the launcher, whose initialize() adopts them; or: ${again(context, prefix)}`;
     findings.push({ ...all, message: `${count(left)} of dead launchers`, cure });
   }
   const orphans = mine.filter(({ state }) => state === 'orphan');
   if (orphans.length > 0) {
     const cure = 'give their names to initialize() as usedTaps when the launcher starts, or end the VMs';
     findings.push({ ...all, message: `${count(orphans)} of dead launchers that a VM still holds`, cure });
+  }
+  const others = new Map<string, number>();
+  for (const tap of taps) {
+    if (tap.state !== 'leftover' || tap.prefix === undefined || tap.prefix === prefix) continue;
+    others.set(tap.prefix, (others.get(tap.prefix) ?? 0) + 1);
+  }
+  for (const [other, left] of others) {
+    const cure = `start their launcher; or: ${again(context, other)}`;
+    findings.push({
+      ...all,
+      message: `${plural(left, 'TAP')} of dead launchers with the prefix ${other}`,
+      cure,
+    });
   }
   const unreadable = taps.filter(({ state }) => state === 'unreadable');
   if (unreadable.length > 0) {

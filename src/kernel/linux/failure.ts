@@ -4,9 +4,11 @@ import {
   decodeAck,
   decodeMessages,
   errnoName,
+  HOST_BYTE_ORDER,
   NLMSG_DONE,
   NLMSG_ERROR,
   RTM_NAMES,
+  viewOf,
 } from '../../rtnetlink/index.js';
 import type { Link, OperationOptions, Result } from '../kernel.js';
 import type { Lane, Program, ProgramResult, RunnerFailure, Step, StepReport } from '../program.js';
@@ -77,14 +79,28 @@ function messageName(messages: Uint8Array): string {
   return RTM_NAMES.get(type) ?? `netlink message ${type}`;
 }
 
-/** The extended acknowledgement of the first message that failed. */
-function kernelWords(replies: Uint8Array): Pick<Failure, 'answered' | 'kernelMessage' | 'kernelOffset'> {
+/** The extended acknowledgement of the first message that failed, and the name of that message where it is told. */
+function kernelWords(
+  replies: Uint8Array,
+): Pick<Failure, 'answered' | 'kernelMessage' | 'kernelOffset'> & { syscall?: string } {
   for (const message of decodeMessages(replies)) {
     if (message.type !== NLMSG_ERROR && message.type !== NLMSG_DONE) continue;
     const ack = decodeAck(message);
-    if (ack.errno !== 0) return { answered: true, kernelMessage: ack.message, kernelOffset: ack.offset };
+    if (ack.errno === 0) continue;
+    const syscall = message.type === NLMSG_ERROR ? RTM_NAMES.get(refusedType(message.payload)) : undefined;
+    return {
+      answered: true,
+      kernelMessage: ack.message,
+      kernelOffset: ack.offset,
+      ...(syscall !== undefined && { syscall }),
+    };
   }
   return { answered: false };
+}
+
+/** nlmsg_type of the request that an NLMSG_ERROR is about: behind the errno and nlmsg_len. */
+function refusedType(payload: Uint8Array): number {
+  return viewOf(payload).getUint16(8, HOST_BYTE_ORDER === 'LE');
 }
 
 /** The error of a failed step, by the rules that hold for every operation; `code` where the operation knows better. */
