@@ -37,7 +37,7 @@ describe('native runner: descriptor tables', () => {
 
   test('a lane has the standard streams and what it opens, and nothing of this process', async () => {
     const fd = openSync('/dev/null', 'r');
-    const server = createServer().listen(0, '127.0.0.1').unref();
+    const server = createServer().listen('\0tap-pool-native-table').unref();
     await once(server, 'listening');
     const runner = new NativeRunner();
     for (const lane of LANES) {
