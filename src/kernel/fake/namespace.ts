@@ -196,6 +196,11 @@ export class FakeNamespace {
     if (link.up) this.#changed(link);
   }
 
+  /** @internal */
+  removeAltNames(link: LinkState): void {
+    for (const name of link.altNames.splice(0)) this.#names.delete(name);
+  }
+
   /** @internal TUNSETIFF by a VMM, whose right to attach was checked. */
   attach(link: LinkState, attachment: Attachment): void {
     this.#changeCarrier(link, () => link.tun?.attached.add(attachment));

@@ -72,6 +72,7 @@ export function recycleTap(namespace: FakeNamespace, { ifindex, alias, spec }: R
   const addrGenMode = mtu < IPV6_MTU_MINIMUM ? undefined : ipv6 ? GEN_MODE_EUI64 : GEN_MODE_NONE;
   namespace.change(ifindex, { addrGenMode, master, up: up && !port });
   if (port) namespace.changePort(ifindex, port, { up });
+  namespace.removeAltNames(link);
   for (const [what, { removable }] of link.residue) if (removable) link.residue.delete(what);
   const left = whatIsLeft(link, spec);
   if (left !== undefined) throw residue(name, left);
@@ -80,8 +81,6 @@ export function recycleTap(namespace: FakeNamespace, { ifindex, alias, spec }: R
 
 /** What no reset removes. */
 function whatIsLeft(link: LinkState, { owner }: TapSpec): string | undefined {
-  const [altName] = link.altNames;
-  if (altName !== undefined) return `it has the alternative name ${altName}`;
   if (link.tun?.owner !== owner?.uid || link.tun?.group !== owner?.gid) return 'an owner cannot be taken off';
   const [what] = link.residue.keys();
   return what === undefined ? undefined : `${what} cannot be removed`;
