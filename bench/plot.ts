@@ -4,7 +4,7 @@ import type { Point } from './row.js';
 const WIDTH = 800;
 const HEIGHT = 480;
 const [LEFT, RIGHT, TOP, BOTTOM] = [70, 210, 40, 50];
-const COLOURS = ['#d62728', '#111111', '#1f77b4', '#2ca02c', '#9467bd', '#ff7f0e', '#8c564b'];
+const COLOURS = ['#d62728', '#111111', '#1f77b4', '#2ca02c', '#9467bd', '#ff7f0e', '#8c564b', '#17becf'];
 
 function scale(values: readonly number[], from: number, to: number): (value: number) => number {
   const low = Math.log10(Math.min(...values));
