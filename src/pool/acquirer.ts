@@ -104,7 +104,8 @@ export class Acquirer {
     }
     const waiter = new Waiter(fallbackName, signal, timeoutMillis, {
       onSettled: (settled, error) => this.#onSettled(settled, error),
-      lastChance: () => inventory.take(holder),
+      // Another TAP could not be given the name that the one on its way has.
+      lastChance: () => (call.wish?.name === undefined ? inventory.take(holder) : undefined),
       whyNot: (late) => this.#whyNot(late),
     });
     this.waiting += 1;
