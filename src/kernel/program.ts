@@ -123,8 +123,9 @@ export interface RunnerFailure {
 }
 
 /**
- * `lend` is for descriptors that others are to have, and for messages with the number of one that JavaScript has. What the programs of the other two open is nobody else's, and not in
- * the children of this process either, where the runner can see to that.
+ * `lend` is for descriptors that others are to have, and for messages with the number of one that JavaScript has. What the
+ * programs of the other two open is nobody else's, and not in the children of this process either, where the runner can
+ * see to that.
  */
 export type Lane = 'build' | 'reap' | 'lend';
 

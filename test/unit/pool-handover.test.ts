@@ -9,6 +9,7 @@ import {
   openWarm,
   refused,
   settled,
+  turns,
   tapNames,
   until,
 } from '../support/pool-scene.js';
@@ -86,6 +87,22 @@ describe('hand-over by descriptor', () => {
     await pool.ensure();
     assert.equal(pool.stats().leased, 0);
     assertAgreement(fake, pool);
+  });
+
+  test('a call that wishes for a name gets no other TAP at its last moment: its own is on its way under the name', async () => {
+    const { fake, pool } = await openWarm({ size: 1 });
+    const lease = await pool.acquire();
+    const releasing = lease.release();
+    await turns(0);
+    using pause = fake.pause({ operation: 'createTaps' });
+    const waiting = pool.acquire('vm-7', { rename: true, timeoutMillis: 20 });
+    waiting.catch(() => undefined);
+    await releasing;
+    await pause.reached;
+    assert.equal(pool.stats().idle, 1);
+    await assert.rejects(waiting, refused('ERR_TAP_TIMEOUT'));
+    pause.resume();
+    await settled(pool);
   });
 
   test('one that is released by its name while it is opened leaves nothing open', async () => {
