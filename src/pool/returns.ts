@@ -186,10 +186,16 @@ export class Returns {
       settle([], () => recycled.forEach((one) => one.fail(error)));
     };
     inFlight.begin();
-    this.reset(taps).then((results) => {
+    const resetDone = (results: Result<true>[]) => {
       if (results.some(isBusyWithoutHolder)) this.#resetBusy(taps, results).then(answer, fail);
       else answer(results);
-    }, fail);
+    };
+    try {
+      this.reset(taps).then(resetDone, fail);
+    } catch (error) {
+      // A kernel of somebody else's may throw where it should reject.
+      fail(error);
+    }
   }
 
   /** Once more those that are busy though nobody is found to hold them. */

@@ -349,3 +349,21 @@ describe('a TAP that is busy though nobody is found to hold it', () => {
     await pool.close();
   });
 });
+
+test('a kernel that throws where it should reject fails the release, and the lease goes on', async (context) => {
+  const { fake, pool } = await openWarm({ size: 2 });
+  const lease = await pool.acquire();
+  const failure = new Error('of a kernel of its own');
+  context.mock.method(
+    fake,
+    'recycleTaps',
+    () => {
+      throw failure;
+    },
+    { times: 1 },
+  );
+  await assert.rejects(lease.release(), failure);
+  assert.deepEqual([pool.stats().leased, pool.stats().building], [1, 0]);
+  assert.equal((await lease.release()).status, 'recycled');
+  await pool.close();
+});
